@@ -1,0 +1,1 @@
+"""Calibration: parameters, losses, estimators, fits and posteriors. This layer imports `lpm`; nothing imports it back."""

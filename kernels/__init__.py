@@ -1,0 +1,1 @@
+"""Kernels: arrays in, arrays out, written in JAX alone. Each has a plain numpy reference beside its test."""

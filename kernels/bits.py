@@ -1,0 +1,58 @@
+"""Flags packed 32 to a word: what makes random lookups cheap, since 8.8 million agents then fit a processor's cache.
+
+Agent i is bit i % 32 of word i // 32; bits past the last agent are 0.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+
+def words_for(n: int) -> int:
+    """How many words n flags take: n / 32 rounded up, and one more, so that agent number n reads as 0 ("nobody").
+
+    >>> words_for(32), words_for(33)
+    (2, 3)
+    """
+    return -(-n // 32) + 1
+
+
+def pack(flags: jax.Array) -> jax.Array:
+    """Pack 0/1 flags.
+
+    Args:
+        flags: (n,) uint8, each 0 or 1.
+
+    Returns:
+        (words_for(n),) uint32.
+
+    >>> pack(jnp.array([1, 0, 1], dtype=jnp.uint8))
+    Array([5, 0], dtype=uint32)
+    """
+    n = flags.shape[0]
+    padded = jnp.pad(flags, (0, 32 * words_for(n) - n))
+    # Four flags are four bytes of one 32-bit number; a multiplication gathers their lowest bits in the highest nibble.
+    quads = lax.bitcast_convert_type(padded.reshape(-1, 8, 4), jnp.uint32)
+    nibbles = (quads * jnp.uint32(0x10204080)) >> 28
+    return (nibbles << (4 * jnp.arange(8, dtype=jnp.uint32))[None, :]).sum(1, dtype=jnp.uint32)
+
+
+def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:
+    """The flags of the given agents: any shape of int32 in [0, n], where n itself reads as 0; returns uint8."""
+    word = words.at[agents >> 5].get(mode="promise_in_bounds")
+    return ((word >> (agents & 31).astype(jnp.uint32)) & 1).astype(jnp.uint8)
+
+
+def pack_host(flags: np.ndarray) -> np.ndarray:
+    """`pack` in numpy, along the last axis, for what is built outside jit."""
+    n = flags.shape[-1]
+    width = [(0, 0)] * (flags.ndim - 1) + [(0, 32 * words_for(n) - n)]
+    return np.packbits(np.pad(flags.astype(bool), width), axis=-1, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def total(words: jax.Array) -> jax.Array:
+    """How many flags are set: () int32."""
+    return lax.population_count(words).astype(jnp.int32).sum()

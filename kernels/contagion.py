@@ -1,0 +1,126 @@
+"""Contagion over several networks at once.
+
+An agent i that is susceptible is infected in a step with the probability
+
+    p_i = 1 - exp(-s_i (h_i + sum_l lambda_{l,i})),        lambda_{l,i} = r_l sum_{j in contact with i in l} w_j
+
+with s susceptibility, h a hazard from outside, r_l the rate of layer l and w_j the infectiousness of j. Who is infectious is
+counted in integers; only the last steps are floats, agent by agent, so no order of agents can change a bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from lpm.kernels import bits, graph, groups, random, strata
+from lpm.kernels.hazards import probability
+from lpm.kernels.stages import Indicator, Stages, among
+
+Network = graph.Graph | groups.Households | groups.Groups | strata.Mixing
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A network and the rate of transmission over it.
+
+    Args:
+        network: what it means decides the unit of the rate:
+            `Graph`: rate per contact, 1/step;
+            `Households`, `Groups`: rate of a member that meets the others at random: r / (members - 1) for each other member;
+            `Mixing`: rate of an agent that meets its strata at random.
+        rate: () float32, or (groups,) float32 for `Groups`.
+    """
+
+    network: Network
+    rate: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Infectious:
+    """Stages that infect alike, and how much.
+
+    Args:
+        kinds: numbers of the stages.
+        weight: () float32, relative infectiousness.
+    """
+
+    kinds: tuple[int, ...]
+    weight: jax.Array | float = 1.0
+
+
+def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer) -> jax.Array:
+    """The hazard lambda of one layer for each agent, (n,) float32, 1/step.
+
+    Args:
+        classes: (packed flags, weight) for each class of infectious agents.
+        layer: see `Layer`.
+    """
+    network, rate = layer.network, layer.rate
+
+    def weighted(counts):
+        total = None
+        for words, weight in classes:
+            term = counts(words).astype(jnp.float32) * weight
+            total = term if total is None else total + term
+        return total
+
+    if isinstance(network, graph.Graph):
+        return rate * weighted(lambda words: graph.neighbour_counts(words, network))
+    if isinstance(network, groups.Households):
+        others = jnp.maximum(network.size, 2).astype(jnp.float32) - 1
+        return rate * weighted(lambda words: groups.household_counts(words, network)) / others
+    if isinstance(network, groups.Groups):
+        others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
+        return groups.to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
+    met = strata.meet(weighted(lambda words: strata.count(words, network.strata)), network)
+    return strata.spread(rate * met, network.strata)
+
+
+def infections(
+    word: jax.Array,
+    stages: Stages,
+    layers: tuple[Layer, ...],
+    *,
+    susceptible: int,
+    infectious: tuple[Infectious, ...],
+    susceptibility: jax.Array | None = None,
+    outside: jax.Array | None = None,
+) -> Indicator:
+    """Who is infected in this step.
+
+    Args:
+        word: (n,) uint32, from `random.words`.
+        stages: where each agent is.
+        layers: networks and rates.
+        susceptible: the stage that can be infected.
+        infectious: the stages that infect.
+        susceptibility: (n,) float32, 1 for a reference agent; None for 1 everywhere.
+        outside: () or (n,) float32, hazard from outside the population (importation), 1/step.
+    """
+    classes = [(bits.pack(among(stages, *each.kinds).value), each.weight) for each in infectious]
+    limit = _limit(classes, layers, susceptibility, outside)
+    return Indicator(random.happens(word, limit) & among(stages, susceptible).value)
+
+
+def _limit(classes, layers, susceptibility, outside) -> jax.Array:
+    """The threshold of each agent's infection, (n,) uint32."""
+    if len(layers) == len(classes) == 1 and isinstance(layers[0].network, graph.Graph) and susceptibility is None:
+        # One count decides: a table of integer thresholds spares an exponential for each agent.
+        network, rate = layers[0].network, layers[0].rate * classes[0][1]
+        if network.most < 256 and (outside is None or jnp.ndim(outside) == 0):
+            hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
+            table = random.threshold(probability(hazards))
+            counts = graph.neighbour_counts(classes[0][0], network)
+            return table.at[counts.astype(jnp.int32)].get(mode="promise_in_bounds")
+    hazard = None if outside is None else jnp.asarray(outside)
+    for layer in layers:
+        own = layer_hazard(classes, layer)
+        hazard = own if hazard is None else hazard + own
+    if hazard is None:
+        return jnp.uint32(0)
+    return random.threshold(probability(hazard if susceptibility is None else hazard * susceptibility))
+

@@ -1,0 +1,125 @@
+"""Counts by region and age, and mixing between such strata.
+
+Agents stand sorted by region; each age band has a packed mask. A count by region and age is then a population count of
+(flags and mask), a thirty-second of the memory traffic of a scatter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lpm.kernels import bits
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Strata:
+    """A division of the agents by region and age band.
+
+    Args:
+        masks: (bands, words) uint32, the packed members of each band.
+        code: (n,) uint8, region * bands + band of each agent.
+        bounds: where each region's agents begin, and the end of the last; static.
+    """
+
+    masks: jax.Array
+    code: jax.Array
+    bounds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(regions, bands)."""
+        return len(self.bounds) - 1, self.masks.shape[0]
+
+
+def strata(region: np.ndarray, band: np.ndarray, regions: int, bands: int) -> Strata:
+    """Build strata on the host.
+
+    Args:
+        region: (n,) integer, not decreasing.
+        band: (n,) integer.
+        regions, bands: how many there are; at most 256 strata.
+    """
+    if np.any(np.diff(region.astype(np.int64)) < 0):
+        raise ValueError("strata: agents must be sorted by region; sort them by (region, household) first")
+    if regions * bands > 256:
+        raise ValueError(f"strata: asked for at most 256, got {regions} regions x {bands} bands; use wider age bands")
+    bounds = tuple(int(b) for b in np.searchsorted(region, np.arange(regions + 1)))
+    masks = np.stack([bits.pack_host(band == b) for b in range(bands)])
+    code = (region.astype(np.int64) * bands + band).astype(np.uint8)
+    return Strata(jnp.asarray(masks), jnp.asarray(code), bounds)
+
+
+def count(words: jax.Array, strata: Strata) -> jax.Array:
+    """How many flagged agents each stratum has: (regions, bands) int32, exact."""
+    rows = []
+    for low, high in zip(strata.bounds[:-1], strata.bounds[1:], strict=True):
+        first, last = low // 32, -(-high // 32)
+        here = words[first:last]
+        if low < high:  # the words at both ends also hold agents of the neighbouring regions
+            here = here.at[0].set(here[0] & jnp.uint32(0xFFFFFFFF << (low % 32) & 0xFFFFFFFF))
+            here = here.at[-1].set(here[-1] & jnp.uint32(0xFFFFFFFF >> (-high % 32)))
+        rows.append(lax.population_count(here[None, :] & strata.masks[:, first:last]).astype(jnp.int32).sum(1))
+    return jnp.stack(rows)
+
+
+def spread(values: jax.Array, strata: Strata) -> jax.Array:
+    """Each agent gets its stratum's value: (regions, bands) to (n,), the same dtype."""
+    return values.reshape(-1).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+
+def mix(matrix: jax.Array, values: jax.Array) -> jax.Array:
+    """A small matrix applied along the first axis, result_i = sum_j matrix_ij values_j, summed in a fixed order.
+
+    A library product may add in another order when it is batched, and a last bit would then turn an event; this one adds
+    j = 0, 1, ... in turn.
+
+    Args:
+        matrix: (rows, columns) float32, at most some tens each way.
+        values: (columns, ...) float32.
+
+    Returns:
+        (rows, ...) float32.
+    """
+    total = jnp.zeros((matrix.shape[0], *values.shape[1:]), values.dtype)
+    for j in range(matrix.shape[1]):
+        column = matrix[:, j].reshape(-1, *(1,) * (values.ndim - 1))
+        total = total + column * values[j][None]
+    return total
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """Contacts between strata, in proportion to how many there are: everybody meets everybody, a little.
+
+    Args:
+        strata: the division.
+        ages: (bands, bands) float32, relative contact rate of a band (row) with a band (column).
+        regions: (regions, regions) float32, the share of a region's contacts (row) that fall in each region.
+        population: (regions, bands) float32, living agents at the start, at least 1 each.
+    """
+
+    strata: Strata
+    ages: jax.Array
+    regions: jax.Array
+    population: jax.Array
+
+
+def pressure(words: jax.Array, mixing: Mixing) -> jax.Array:
+    """The mean prevalence that each stratum meets, (regions, bands) float32.
+
+    x_{r,a} = sum_{r'} W_{r,r'} sum_{a'} M_{a,a'} I_{r',a'} / N_{r',a'}
+    """
+    return meet(count(words, mixing.strata).astype(jnp.float32), mixing)
+
+
+def meet(infectious: jax.Array, mixing: Mixing) -> jax.Array:
+    """As `pressure`, from numbers of infectious agents, (regions, bands) float32."""
+    prevalence = infectious / mixing.population
+    return mix(mixing.regions, mix(mixing.ages, prevalence.T).T)

@@ -1,0 +1,78 @@
+"""From a list of edges to the tables that the kernels read."""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import jax.numpy as jnp
+import numpy as np
+
+from lpm.errors import InputError
+from lpm.kernels.graph import Graph
+from lpm.networks import tables
+from lpm.networks.graphs import Edges
+
+PADDING = 0.01
+MOST_TABLES = 24
+BY_AGENT_FROM = 4_000_000  # agents; from here on the rows of one agent, read together, miss the cache less often
+
+
+@overload
+def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: Literal[False] = False) -> tuple[Graph, np.ndarray]: ...
+@overload
+def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: Literal[True]) -> Graph: ...
+def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = False) -> Graph | tuple[Graph, np.ndarray]:
+    """The tables of neighbours of a graph.
+
+    Agents of like degree share a table. By default the agents are put in the order of the tables, which spares each step a lookup
+    per agent; what is known of them must follow: `age = age[order]`.
+
+    Args:
+        edges: see `Edges`.
+        by_agent: layout of the tables, see `lpm.kernels.graph.Graph`; by default true above 4 million agents.
+        keep_order: whether agents keep their numbers.
+
+    Returns:
+        The graph and `order`, (n,) int32, where order[i] is the number in `edges` of the agent who is now number i. If
+        `keep_order`, the graph alone.
+
+    Raises:
+        InputError: if an edge occurs twice.
+
+    >>> from lpm.networks.graphs import Edges
+    >>> star, order = graph(Edges(4, np.array([1, 1, 1]), np.array([0, 2, 3])))
+    >>> order, [row.shape for row in star.rows]
+    (array([0, 2, 3, 1], dtype=int32), [(1, 3), (3, 1)])
+    """
+    n = edges.n_agents
+    by_agent = n > BY_AGENT_FROM if by_agent is None else by_agent
+    degrees = edges.degrees()
+    layout = tables.layout(degrees, padding=PADDING, most=MOST_TABLES)
+    places = layout.places()
+    neighbours = neighbours_by_row(edges, places, np.arange(n, dtype=np.int32) if keep_order else places)
+    filled = tables.fill(neighbours, degrees[layout.order], layout, blank=n, by_row=by_agent)
+    rows = tuple(jnp.asarray(table) for table in filled)
+    place = jnp.asarray(places) if keep_order else None
+    built = Graph(rows, place, by_agent, int(degrees.max()))
+    return built if keep_order else (built, layout.order)
+
+
+def neighbours_by_row(edges: Edges, row: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The neighbours of all agents, row after row and in each row increasing: (2 * edges,) int32.
+
+    Args:
+        edges: see `Edges`.
+        row: (n,) int32, the row of each agent.
+        number: (n,) int32, the number under which each agent stands in others' rows.
+    """
+    half = len(edges.source)
+    row, number = row.view(np.uint32), number.view(np.uint32)
+    keys = np.empty(2 * half, np.uint64)  # row << 32 | neighbour: sorting values is far faster than an argsort
+    for part, one, other in ((keys[:half], edges.source, edges.target), (keys[half:], edges.target, edges.source)):
+        part[:] = row[one]
+        part <<= np.uint64(32)
+        part |= number[other]
+    keys.sort()
+    if duplicates := int(np.count_nonzero(keys[1:] == keys[:-1])) // 2:
+        raise InputError(f"graph: asked for each edge once, got {duplicates} duplicates; use simple_edges to drop them")
+    return keys.astype(np.uint32).view(np.int32)  # the lower half

@@ -1,0 +1,110 @@
+"""Households, schools, workplaces: from each agent's group to the arrays that the kernels read."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from lpm.errors import InputError
+from lpm.kernels.groups import LARGEST_HOUSEHOLD, Groups, Households
+from lpm.networks import tables
+
+PADDING = 0.05
+MOST_TABLES = 24
+
+
+def households(household_ids: np.ndarray) -> Households:
+    """Households of agents who stand side by side.
+
+    Args:
+        household_ids: (n,) integer, not negative; members of a household stand next to each other. Who lives alone has a number
+            to themselves.
+
+    Returns:
+        `lpm.kernels.groups.Households`.
+
+    Raises:
+        InputError: if a household is torn apart or has more than 31 members.
+
+    >>> home = households(np.array([4, 4, 7, 2, 2, 2]))
+    >>> home.position, home.size
+    (Array([0, 1, 0, 0, 1, 2], dtype=uint8), Array([2, 2, 1, 3, 3, 3], dtype=uint8))
+    """
+    ids = checked_ids("households", household_ids)
+    if len(ids) and ids.min() < 0:
+        agent = int(np.argmin(ids))
+        got = f"got {ids[agent]} for agent {agent}"
+        raise InputError(f"households: asked for numbers not below 0, {got}; give who lives alone a household of their own")
+    begin = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])[: len(ids)]).astype(np.int32)
+    size = np.diff(begin, append=np.int32(len(ids)))
+    names = ids[begin]
+    if np.any(names[1:] < names[:-1]):
+        check_together(names, begin)
+    if len(size) and size.max() > LARGEST_HOUSEHOLD:
+        big = int(np.argmax(size))
+        got = f"got {size[big]} in household {names[big]} (agents {begin[big]} to {begin[big] + size[big] - 1})"
+        raise InputError(f"households: asked for at most {LARGEST_HOUSEHOLD} members, {got}; use groups() for those who live in institutions")
+    position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
+    sizes = np.repeat(size.astype(np.uint8), size)
+    return Households(jnp.asarray(position.astype(np.uint8)), jnp.asarray(sizes))
+
+
+def check_together(names: np.ndarray, begin: np.ndarray) -> None:
+    """Raise if a household's name occurs in two runs."""
+    order = np.argsort(names, kind="stable")
+    again = np.flatnonzero(names[order][1:] == names[order][:-1])
+    if len(again):
+        one, other = order[again[0]], order[again[0] + 1]
+        asked = f"households: asked for members side by side, got household {names[one]} at agent {begin[one]} and again at {begin[other]}"
+        more = f" (and {len(again) - 1} more)" if len(again) > 1 else ""
+        raise InputError(f"{asked}{more}; sort the agents by household: order = np.argsort(household_ids, kind='stable')")
+
+
+def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
+    """Groups whose members stand anywhere, such as schools and workplaces.
+
+    Groups of like size share a table; the groups are numbered anew in the order of the tables.
+
+    Args:
+        group_ids: (n,) integer in [-1, n_groups); -1 stands for none.
+        n_groups: how many groups there are, with or without members.
+
+    Returns:
+        `lpm.kernels.groups.Groups`, and `renumber`, (n_groups,) int32, the new number of each group: what is known of the groups
+        follows by `new = np.empty_like(old); new[renumber] = old`.
+
+    Raises:
+        InputError: if a group is out of range.
+
+    >>> school, renumber = groups(np.array([1, -1, 0, 1, 1, 0]), 2)
+    >>> renumber, school.size, school.group
+    (array([0, 1], dtype=int32), Array([2, 3], dtype=int32), Array([1, 2, 0, 1, 1, 0], dtype=int32))
+    """
+    ids = checked_ids("groups", group_ids)
+    n = len(ids)
+    if n_groups < 0 or len(ids) and (ids.min() < -1 or ids.max() >= n_groups):
+        got = f"got {ids.min()} to {ids.max()}" if len(ids) else f"got {n_groups} groups"
+        raise InputError(f"groups: asked for group_ids between -1 (none) and n_groups - 1 = {n_groups - 1}, {got}; number the groups from 0")
+    members = np.flatnonzero(ids >= 0).astype(np.uint32)
+    member_ids = ids[members]
+    size = np.bincount(member_ids, minlength=n_groups)
+    layout = tables.layout(size, padding=PADDING, most=MOST_TABLES)
+    renumber = layout.places()
+    keys = renumber[member_ids].astype(np.uint64)  # group << 32 | member: sorting values is far faster than an argsort
+    keys <<= np.uint64(32)
+    keys |= members
+    keys.sort()
+    size = size[layout.order]
+    filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=n, by_row=False)
+    group = np.append(renumber, np.int32(n_groups))[ids]  # -1 takes the last
+    built = Groups(tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32)))
+    return built, renumber
+
+
+def checked_ids(where: str, ids: np.ndarray) -> np.ndarray:
+    """The ids, if they are one row of integers."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or ids.size and ids.dtype.kind not in "iu":
+        got = f"got shape {ids.shape} of {ids.dtype}"
+        raise InputError(f"{where}: asked for one integer for each agent, {got}; write np.unique(ids, return_inverse=True)[1] to number names")
+    return ids

@@ -1,0 +1,101 @@
+"""What a builder's settings are made of: plain frozen dataclasses, with bounds and units said in the annotation.
+
+A builder is `build(settings, calendar) -> World`, where `settings` is annotated with a frozen dataclass. `lpm.config` reads the
+annotations to check a YAML file; nothing here needs more than Python, so that a world can be built without any file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Annotated, Any
+
+from lpm.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """Bounds of a number, for `Annotated[float, Number(0, 1, "per contact and day")]`.
+
+    Args:
+        low, high: smallest and largest value allowed; None for no bound.
+        unit: what a value of 1 means, for error messages, the schema and the documentation.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Called by pydantic where it checks a config; keeps pydantic itself out of this module."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        described = handler(schema)
+        bounds = {"minimum": self.low, "maximum": self.high, "description": self.unit or None}
+        return described | {name: value for name, value in bounds.items() if value is not None}
+
+    def check(self, value: float) -> float:
+        """The value, if it is finite and within bounds; a ValueError that says what to write otherwise."""
+        low, high = self.low, self.high
+        bad = value != value or abs(value) == float("inf") or (low is not None and value < low) or (high is not None and value > high)
+        if bad:
+            if low is not None and high is not None:
+                asked = f"a number from {low:g} to {high:g}"
+            elif low is not None:
+                asked = f"a number of at least {low:g}"
+            else:
+                asked = "a finite number" if high is None else f"a number of at most {high:g}"
+            raise ValueError(f"asked for {asked}{f' ({self.unit})' if self.unit else ''}, got {value:g}")
+        return value
+
+
+Fraction = Annotated[float, Number(0, 1, "fraction")]
+Rate = Annotated[float, Number(0, None, "1/day")]
+Days = Annotated[float, Number(1, None, "days")]
+Count = Annotated[int, Number(0, None, "count")]
+Positive = Annotated[int, Number(1, None, "count")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Calendar:
+    """When a run takes place: steps of one day from a start date, or from day 0.
+
+    Args:
+        steps: number of days.
+        start: date of the first day, or None.
+
+    >>> Calendar(30, datetime.date(2020, 2, 1)).step_of(datetime.date(2020, 2, 10))
+    9
+    """
+
+    steps: int
+    start: datetime.date | None = None
+
+    def step_of(self, day: datetime.date | int) -> int:
+        """The step on which a date falls; may lie outside the run. A whole number is a step already."""
+        if isinstance(day, int):
+            return day
+        if self.start is None:
+            raise InputError(f"a date ({day}) needs a run with a start date; write `start: {day}` under `run`, or a day's number instead")
+        return (day - self.start).days
+
+    @property
+    def end(self) -> datetime.date | None:
+        """The last day."""
+        return None if self.start is None else self.start + datetime.timedelta(days=self.steps - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A mistake that only a world's own `check(settings, calendar)` can see, for `lpm.config` to locate in the file.
+
+    Args:
+        path: keys and list positions from `settings` on, such as ("schedule", 2, "from").
+        message: what was asked, what was got, what to write instead.
+    """
+
+    path: tuple[str | int, ...]
+    message: str

@@ -1,0 +1,285 @@
+"""A city: people of all ages in households, schools, workplaces and a community of regions, and a disease that spreads among them.
+
+Each day the disease takes its course (`lpm.worlds.disease`); then the infectious meet the others in four layers, each with
+its own transmission and its own schedule of contacts, and some infections come from outside.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpm import Observable, State, chain, initial_state
+from lpm.errors import InputError
+from lpm.kernels import bits, groups, random, strata
+from lpm.kernels.contagion import Infectious, Layer, infections
+from lpm.kernels.course import entered, leave_probabilities, progress
+from lpm.kernels.stages import Indicator, Stages, among, move
+from lpm.populations.population import Population
+from lpm.settings import Calendar, Fraction, Mistake, Number, Rate
+from lpm.world import World
+from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
+from lpm.worlds.schedule import LAYERS, Change, Day, check_schedule, contact_table
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """Whom to simulate.
+
+    Args:
+        city: a city whose tables ship with lpm.
+        agents: how many; None for all. A smaller city has the same proportions.
+        seed: of the synthetic population.
+        file: a table of persons instead (CSV or parquet; see `lpm.populations.from_table`).
+    """
+
+    city: Literal["new-york-city"] = "new-york-city"
+    agents: Annotated[int, Number(100, 2**31 - 1, "agents")] | None = None
+    seed: Annotated[int, Number(0, 2**63, "seed of the population")] = 0
+    file: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Transmission:
+    """Rate of transmission from one infectious, symptomatic-course agent to all others of a layer together, if all are susceptible.
+
+    In a household, school or workplace of n it is shared among the n - 1 others.
+    """
+
+    household: Rate = 0.20
+    school: Rate = 0.10
+    work: Rate = 0.12
+    community: Rate = 0.16
+
+
+@dataclasses.dataclass(frozen=True)
+class Importation:
+    """Infections from outside: `per_day` agents in the whole city, from one day to another (both included)."""
+
+    per_day: Annotated[float, Number(0, None, "infections a day")] = 10.0
+    from_: Day = 0
+    to: Day | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be set.
+
+    Args:
+        people: whom to simulate.
+        transmission: by layer.
+        schedule: changes of contacts by layer and date.
+        importation: infections from outside.
+        disease: natural history and severity.
+        own_region: share of community contacts within one's own region, the rest falling in all others by population.
+    """
+
+    people: People = People()
+    transmission: Transmission = Transmission()
+    schedule: tuple[Change, ...] = ()
+    importation: tuple[Importation, ...] = (Importation(),)
+    disease: Disease = Disease()
+    own_region: Fraction = 0.8
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """What can be calibrated and differentiated.
+
+    Args:
+        transmission: by layer, () float32, 1/day.
+        contacts: (days, layers) float32, relative to usual; the last row holds on after the end.
+        importation: (days,) float32, infections a day.
+        disease: see `DiseaseParams`.
+    """
+
+    transmission: dict[str, jax.Array]
+    contacts: jax.Array
+    importation: jax.Array
+    disease: DiseaseParams
+
+
+def take_course(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """Everybody's disease goes on by a day."""
+    line, disease = state.fixed["course"], params.disease
+    before: Stages = state.agents["stage"]
+    after = progress(
+        before,
+        random.words(key, state.fixed["id"]),
+        leave_probabilities(line, disease.mean_days),
+        jnp.stack([disease.fork[name] for name in FORKS]),
+        line,
+        state.fixed["band"],
+    )
+    events = {
+        "admitted": entered(before, after, line, "hospitalised"),
+        "died": entered(before, after, line, "dead"),
+        "fell_ill": entered(before, after, line, "symptomatic"),
+    }
+    return state.replace(stage=after), events
+
+
+def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """The infectious meet the susceptible at home, at school, at work and in the community; a few infections come from outside."""
+    line, fixed, disease = state.fixed["course"], state.fixed, params.disease
+    today = jnp.minimum(state.step, params.contacts.shape[0] - 1)
+    rates = {name: params.transmission[name] * params.contacts[today, layer] for layer, name in enumerate(LAYERS)}
+    daytime = jnp.where(fixed["place_kind"] == 0, rates["school"], rates["work"])
+    infected = infections(
+        random.words(key, fixed["id"])[0],
+        state.agents["stage"],
+        (
+            Layer(fixed["households"], rates["household"]),
+            Layer(fixed["places"], daytime),
+            Layer(fixed["community"], rates["community"]),
+        ),
+        susceptible=line.first("susceptible"),
+        infectious=(
+            Infectious(line.kinds("presymptomatic", "symptomatic")),
+            Infectious(line.kinds("asymptomatic"), disease.asymptomatic_infectiousness),
+        ),
+        susceptibility=disease.susceptibility.at[fixed["band"].astype(jnp.int32)].get(mode="promise_in_bounds"),
+        outside=params.importation[today] / fixed["id"].shape[0],
+    )
+    stages = move(state.agents["stage"], infected, line.first("exposed"))
+    return state.replace(stage=stages), {"infected": infected}
+
+
+def by_stratum(indicator: Indicator, state: State) -> jax.Array:
+    """How many agents say yes, by region and age band."""
+    return strata.count(bits.pack(indicator.value), state.fixed["community"].strata)
+
+
+def events(name: str, event: str, long_name: str) -> Observable:
+    """An observable that adds up events."""
+    return Observable(name, lambda state, info: by_stratum(info[event], state), ("region", "age"), "1", long_name, "sum")
+
+
+def present(name: str, stages: tuple[str, ...], long_name: str) -> Observable:
+    """An observable that counts who is in some stages at the end of a day."""
+
+    def count(state: State, info: dict[str, Any]) -> jax.Array:
+        return by_stratum(among(state.agents["stage"], *state.fixed["course"].kinds(*stages)), state)
+
+    return Observable(name, count, ("region", "age"), "1", long_name)
+
+
+OBSERVABLES = (
+    events("infections", "infected", "new infections"),
+    events("onsets", "fell_ill", "new cases with symptoms"),
+    events("admissions", "admitted", "new hospital admissions"),
+    events("deaths", "died", "deaths"),
+    present("infectious", ("presymptomatic", "asymptomatic", "symptomatic"), "infectious people"),
+    present("hospitalised", ("hospitalised", "critical"), "people in hospital"),
+    present("critical", ("critical",), "people in intensive care"),
+)
+
+
+def population(people: People) -> Population:
+    """The people that the settings name."""
+    from lpm import populations
+
+    if people.file is not None:
+        return populations.from_table(people.file)
+    return populations.new_york_city(people.agents, seed=people.seed)
+
+
+def community_contacts(population: np.ndarray) -> np.ndarray:
+    """Contacts of an agent of each band with each band, (bands, bands) float32, one in the mean over the population.
+
+    M_{a,b} = c rate_{a,b} n_b / n, from the relative rates per pair in lpm/populations/data/community_contacts.csv (Mistry et al. 2021).
+
+    Args:
+        population: (bands,), agents in each age band.
+    """
+    lines = (resources.files("lpm.populations") / "data" / "community_contacts.csv").read_text("utf-8").splitlines()
+    share = population / population.sum()
+    contacts = np.zeros((len(BANDS), len(BANDS)))
+    for row in csv.DictReader(lines):
+        column = BANDS.index(row["age_j"])
+        contacts[BANDS.index(row["age_i"]), column] = float(row["rate"]) * share[column]
+    return (contacts / (share @ contacts.sum(1))).astype(np.float32)
+
+
+def networks(who: Population, own_region: float) -> dict[str, Any]:
+    """Households, daytime groups and the community of a population."""
+    from lpm import networks as build
+
+    band = np.minimum(who.age // 10, 8).astype(np.uint8)
+    places, renumber = build.groups(who.place, len(who.place_kind))
+    kind = np.empty(len(who.place_kind), np.uint8)
+    kind[renumber] = who.place_kind
+    divided = strata.strata(who.region, band, len(who.regions), len(BANDS))
+    size = np.bincount(who.region.astype(np.int64) * len(BANDS) + band, minlength=len(who.regions) * len(BANDS))
+    share = np.bincount(who.region, minlength=len(who.regions)) / len(who.region)
+    between = own_region * np.eye(len(who.regions)) + (1 - own_region) * share[None, :]
+    population = np.maximum(size.reshape(len(who.regions), len(BANDS)), 1)
+    return {
+        "band": jnp.asarray(band),
+        "households": groups.Households(jnp.asarray(who.position), jnp.asarray(who.size)),
+        "places": places,
+        "place_kind": jnp.asarray(kind),
+        "community": strata.Mixing(
+            divided,
+            jnp.asarray(community_contacts(population.sum(0))),
+            jnp.asarray(between, jnp.float32),
+            jnp.asarray(population, jnp.float32),
+        ),
+    }
+
+
+def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
+    """Mistakes that no single setting shows."""
+    mistakes = check_schedule(settings.schedule, calendar, ("schedule",))
+    for name, values in vars(settings.disease).items():
+        if isinstance(values, tuple) and len(values) != len(BANDS):
+            asked = f"asked for {len(BANDS)} values, one for each age band {', '.join(BANDS)}, got {len(values)}"
+            mistakes.append(Mistake(("disease", name), f"{asked}; write {len(BANDS)} numbers"))
+    return mistakes
+
+
+def imports(periods: tuple[Importation, ...], calendar: Calendar) -> np.ndarray:
+    """Infections from outside on each day, (days,) float32."""
+    table = np.zeros(calendar.steps, np.float32)
+    for period in periods:
+        last = calendar.steps if period.to is None else calendar.step_of(period.to) + 1
+        table[max(calendar.step_of(period.from_), 0) : max(last, 0)] += period.per_day
+    return table
+
+
+def build(settings: Settings, calendar: Calendar) -> World:
+    """The world that the settings describe.
+
+    >>> world = build(Settings(people=People(agents=2000)), Calendar(30))
+    >>> world.coords["region"]
+    ('Bronx', 'Brooklyn', 'Manhattan', 'Queens', 'Staten Island')
+    """
+    mistakes = check(settings, calendar)
+    if mistakes:
+        raise InputError([f"settings.{'.'.join(map(str, mistake.path))}: {mistake.message}" for mistake in mistakes])
+    who = population(settings.people)
+    line = course(settings.disease)
+    return World(
+        model=chain(course=take_course, infect=infect),
+        params=Params(
+            transmission={name: jnp.float32(getattr(settings.transmission, name)) for name in LAYERS},
+            contacts=jnp.asarray(contact_table(settings.schedule, calendar)),
+            importation=jnp.asarray(imports(settings.importation, calendar)),
+            disease=disease_params(settings.disease),
+        ),
+        state=initial_state(
+            agents={"stage": Stages(jnp.zeros(len(who), jnp.uint8), kinds=line.size)},
+            fixed={"id": jnp.asarray(who.ids), "course": line, **networks(who, settings.own_region)},
+        ),
+        observables=OBSERVABLES,
+        coords={"region": tuple(who.regions), "age": BANDS},
+        title=f"{settings.people.city.replace('-', ' ').title()}, {len(who):,} people" if settings.people.file is None else settings.people.file,
+        notes=who.notes,
+    )

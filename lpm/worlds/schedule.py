@@ -1,0 +1,80 @@
+"""Contacts that change by date: entries of a config, made into one number for each layer and day."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Annotated, Literal
+
+import numpy as np
+
+from lpm.settings import Calendar, Mistake, Number
+
+LAYERS = ("household", "school", "work", "community")
+Day = datetime.date | int
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Contacts of a layer from one day on.
+
+    Args:
+        layer: which one.
+        from_: first day, a date or the number of a step.
+        contacts: relative to before the epidemic: 1 as usual, 0 none.
+        to: last day; None for until the next change of this layer, or the end.
+        why: for people, such as the order that was given.
+    """
+
+    layer: Literal["household", "school", "work", "community"]
+    from_: Day
+    contacts: Annotated[float, Number(0, 10, "relative to usual")]
+    to: Day | None = None
+    why: str = ""
+
+
+def contact_table(changes: tuple[Change, ...], calendar: Calendar) -> np.ndarray:
+    """Relative contacts of each layer on each day: (days, layers) float32.
+
+    >>> contact_table((Change("school", 2, 0.0),), Calendar(4))[:, 1]
+    array([1., 1., 0., 0.], dtype=float32)
+    """
+    table = np.ones((calendar.steps, len(LAYERS)), np.float32)
+    for change in sorted(changes, key=lambda change: calendar.step_of(change.from_)):
+        first = max(calendar.step_of(change.from_), 0)
+        last = calendar.steps if change.to is None else calendar.step_of(change.to) + 1
+        table[first:last, LAYERS.index(change.layer)] = change.contacts
+    return table
+
+
+def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[str | int, ...]) -> list[Mistake]:
+    """What is wrong with a schedule: days outside the run, ends before beginnings, two values for one day."""
+    mistakes, spans = [], []
+    for number, change in enumerate(changes):
+        here = (*path, number)
+        dated = [day for day in (change.from_, change.to) if isinstance(day, datetime.date)]
+        if dated and calendar.start is None:
+            mistakes.append(
+                Mistake((*here, "from"), f"asked for the number of a day, since the run has no start date, got {dated[0]}; write `run.start`")
+            )
+            continue
+        first = calendar.step_of(change.from_)
+        last = None if change.to is None else calendar.step_of(change.to)
+        span = f"from {calendar.start or 0} to {calendar.end or calendar.steps - 1}"
+        if not 0 <= first < calendar.steps:
+            mistakes.append(Mistake((*here, "from"), f"asked for a day of the run ({span}), got {change.from_}; write one of those"))
+        if last is not None and last < first:
+            mistakes.append(Mistake((*here, "to"), f"asked for a day not before {change.from_}, got {change.to}; write a later one"))
+        for other, other_first, other_last in spans:
+            same = changes[other].layer == change.layer
+            closed = last is not None and other_last is not None and first <= other_last and other_first <= last
+            if same and (first == other_first or closed):
+                mistakes.append(
+                    Mistake(
+                        (*here, "from"),
+                        f"asked for one value of layer {change.layer} a day, got {change.from_}, which entry {other + 1} of the schedule sets too; "
+                        "write days that do not overlap",
+                    )
+                )
+        spans.append((number, first, last))
+    return mistakes

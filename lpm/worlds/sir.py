@@ -1,0 +1,103 @@
+"""Susceptible, infectious, recovered: an epidemic over one network.
+
+Each day every infectious agent passes the infection to each susceptible contact with probability 1 - exp(-transmission), and recovers
+with probability 1 / infectious_days (Kermack & McKendrick 1927; on networks: Newman 2002, Phys. Rev. E 66, 016128).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lpm import Observable, State, chain, initial_state
+from lpm.kernels import contagion, random, stages
+from lpm.kernels.stages import Stages, among, event, move, number
+from lpm.settings import Calendar, Days, Fraction, Positive, Rate
+from lpm.world import World
+from lpm.worlds.contacts import Contacts, network
+
+SUSCEPTIBLE, INFECTIOUS, RECOVERED = 0, 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What can be set.
+
+    Args:
+        agents: how many.
+        contacts: who meets whom.
+        transmission: 1/day; over a network per contact, if well mixed per infectious agent.
+        infectious_days: mean days of infectiousness.
+        initial: share of the agents infectious on the first day; the number is rounded down, but to at least one.
+    """
+
+    agents: Positive = 100_000
+    contacts: Contacts = dataclasses.field(default_factory=Contacts)
+    transmission: Rate = 0.03
+    infectious_days: Days = 10.0
+    initial: Fraction = 0.01
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """What can be calibrated and differentiated: all () float32."""
+
+    transmission: jax.Array
+    infectious_days: jax.Array
+    initial: jax.Array
+
+
+def first_cases(params: Params, state: State, key: random.Key) -> State:
+    """The first infectious agents, drawn at random."""
+    ids = state.fixed["id"]
+    n = ids.shape[0]
+    infected = random.chosen(key, ids, n, jnp.maximum(jnp.round(params.initial * n), 1))
+    return state.replace(stage=move(state.agents["stage"], stages.Indicator(infected), INFECTIOUS))
+
+
+def infect_and_recover(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """One day. Both events look at the same morning, so who is infected today infects from tomorrow on."""
+    today: Stages = state.agents["stage"]
+    words = random.words(key, state.fixed["id"])
+    infected = contagion.infections(
+        words[0],
+        today,
+        (contagion.Layer(state.fixed["contacts"], params.transmission),),
+        susceptible=SUSCEPTIBLE,
+        infectious=(contagion.Infectious((INFECTIOUS,)),),
+    )
+    recovered = event(words[1], random.threshold(1 / params.infectious_days), among(today, INFECTIOUS))
+    tomorrow = move(move(today, infected, INFECTIOUS), recovered, RECOVERED)
+    return state.replace(stage=tomorrow), {"infected": infected}
+
+
+OBSERVABLES = (
+    Observable("incidence", lambda state, info: number(info["infected"]), long_name="new infections", over="sum"),
+    Observable("susceptible", lambda state, info: number(among(state.agents["stage"], SUSCEPTIBLE)), long_name="susceptible agents"),
+    Observable("infectious", lambda state, info: number(among(state.agents["stage"], INFECTIOUS)), long_name="infectious agents"),
+    Observable("recovered", lambda state, info: number(among(state.agents["stage"], RECOVERED)), long_name="recovered agents"),
+)
+
+
+def build(settings: Settings, calendar: Calendar) -> World:
+    """The world that the settings describe.
+
+    >>> world = build(Settings(agents=1000), Calendar(100))
+    >>> world.agents, [observable.name for observable in world.observables]
+    (1000, ['incidence', 'susceptible', 'infectious', 'recovered'])
+    """
+    contacts, ids = network(settings.contacts, settings.agents)
+    return World(
+        model=chain(first_cases, infect_and_recover=infect_and_recover),
+        params=Params(*(jnp.float32(x) for x in (settings.transmission, settings.infectious_days, settings.initial))),
+        state=initial_state(
+            agents={"stage": Stages(jnp.zeros(settings.agents, jnp.uint8), kinds=3)},
+            fixed={"id": jnp.asarray(ids), "contacts": contacts},
+        ),
+        observables=OBSERVABLES,
+        title=f"SIR, {settings.agents:,} agents, {settings.contacts.kind.replace('_', ' ')}",
+    )
