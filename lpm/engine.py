@@ -69,19 +69,32 @@ def _simulate(model, observe, steps, every, start, params, state, key):
     if start:
         state = model.init(params, state, key)
 
-    def one(moving, _):
+    def record(moving, _):
+        return frame(model, observe, every, params, moving, fixed, key)
+
+    moving, seen = lax.scan(record, without_fixed(state), length=steps // every)
+    return dataclasses.replace(moving, fixed=fixed), seen
+
+
+def without_fixed(state: State) -> State:
+    """What moves: scans carry it, realizations have one each."""
+    return dataclasses.replace(state, fixed={})
+
+
+def frame(
+    model: Model, observe: tuple[Observable, ...], every: int, params: Any, moving: State, fixed: dict[str, Any], key: random.Key
+) -> tuple[State, dict[str, jax.Array]]:
+    """`every` steps, and one record of each observable: the unit that `simulate` scans and `lpm.run` repeats."""
+
+    def one(moving: State, _: None) -> tuple[State, dict[str, jax.Array]]:
         state, info = model.step(params, dataclasses.replace(moving, fixed=fixed), key)
         seen = {observable.name: observable.function(state, info) for observable in observe}
-        return dataclasses.replace(state, fixed={}), seen
+        return without_fixed(state), seen
 
-    def frame(moving, _):
-        if every == 1:
-            return one(moving, None)
-        moving, seen = lax.scan(one, moving, length=every)
-        return moving, {observable.name: _over(seen[observable.name], observable.over) for observable in observe}
-
-    moving, seen = lax.scan(frame, dataclasses.replace(state, fixed={}), length=steps // every)
-    return dataclasses.replace(moving, fixed=fixed), seen
+    if every == 1:
+        return one(moving, None)
+    moving, seen = lax.scan(one, moving, length=every)
+    return moving, {observable.name: _over(seen[observable.name], observable.over) for observable in observe}
 
 
 def _over(values: jax.Array, how: str) -> jax.Array:

@@ -10,8 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from lpm.kernels import random
 from lpm.state import State
 
@@ -72,10 +70,3 @@ def chain(start: Start | None = None, /, **substeps: Substep) -> Model:
         raise ValueError(f"chain: two of the names {sorted(hashes)} give the same stream; rename one")
     return Model(tuple(substeps.items()), start)
 
-
-def is_finite(tree: Any) -> jax.Array:
-    """Whether every float in a pytree is finite: () bool."""
-    import jax.numpy as jnp
-
-    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats])) if floats else jnp.bool_(True)

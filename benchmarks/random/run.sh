@@ -3,9 +3,9 @@
 #
 #   ./run.sh                  SmallCrush, 4 to 20 rounds, three directions   (about 4 minutes)
 #   ./run.sh crush            the same, then Crush of 13 rounds              (about 2 hours more)
-#   ./run.sh crush 12 steps   Crush of one number of rounds, one direction
+#   ./run.sh crush 12 steps   Crush of one number of rounds, one direction; test numbers may follow
 #
-# One core. The summary of each run is written to results/.
+# One core. The summary of each run is written to results/. SEED and REVERSED: see testu01.c.
 set -eu
 cd "$(dirname "$0")"
 
@@ -36,35 +36,38 @@ fi
 ${CC:-cc} -O3 -march=native -std=gnu11 -I"$headers" testu01.c -o "$build/testu01" $libraries
 "$build/testu01" check
 
-# battery SUITE DIRECTION ROUNDS: the whole output is long, its summary is what is kept.
+# battery LOG SUITE DIRECTION ROUNDS [TEST...]: the whole output is long, its summary is what is kept.
 battery() {
-    log=results/$1-$3-rounds-$2${REVERSED:+-reversed}.log
-    "$build/testu01" "$1" "$2" "$3" >"$build/log"
-    sed -n '/Summary results/,$p' "$build/log" | cat -s >"$log"
-    grep -q 'Total CPU time' "$log"
-    echo "== $log"
-    sed -n '/Total CPU time/,/tests were passed/p' "$log"
+    log=results/$1
+    shift
+    "$build/testu01" "$@" >"$build/output"
+    sed -n '/Summary results/,$p' "$build/output" | cat -s | tee -a "$log"
+    grep -q 'Blocks drawn' "$log"
 }
 
 mkdir -p results
-case ${1:-small}-$# in
-small-0 | small-1 | crush-1)
+case $#-${1:-small} in
+0-small | 1-small | 1-crush)
+    rm -f results/smallcrush.log
     for rounds in 4 5 6 7 8 9 10 11 12 13 16 20; do
         for direction in agents steps streams; do
-            battery small "$direction" "$rounds"
+            battery smallcrush.log small "$direction" "$rounds"
         done
     done
-    if [ "${1:-small}" = crush ]; then
-        for direction in agents steps streams; do
-            battery crush "$direction" 13
-        done
-    fi
+    [ "${1:-small}" = crush ] || exit 0
+    for direction in agents steps streams; do
+        rm -f "results/crush-13-rounds-$direction.log"
+        battery "crush-13-rounds-$direction.log" crush "$direction" 13
+    done
     ;;
-small-3 | crush-3)
-    battery "$1" "$3" "$2"
+*-crush)
+    suite=$1 rounds=$2 direction=${3:?write run.sh crush ROUNDS DIRECTION [TEST...]}
+    shift 3
+    battery "crush-$rounds-rounds-$direction${1:+-some}${SEED:+-seed-$SEED}${REVERSED:+-reversed}.log" \
+        "$suite" "$direction" "$rounds" "$@"
     ;;
 *)
-    echo "run.sh: got '$*'; write run.sh, run.sh crush, or run.sh small|crush ROUNDS agents|steps|streams" >&2
+    echo "run.sh: got '$*'; write run.sh, run.sh crush, or run.sh crush ROUNDS agents|steps|streams [TEST...]" >&2
     exit 2
     ;;
 esac

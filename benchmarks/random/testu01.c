@@ -7,10 +7,11 @@
  *   testu01 check                              known answers of Random123, then exit
  *   testu01 words  DIRECTION ROUNDS N          print N words, to compare with another implementation
  *   testu01 small  DIRECTION ROUNDS            SmallCrush
- *   testu01 crush  DIRECTION ROUNDS            Crush
+ *   testu01 crush  DIRECTION ROUNDS [TEST...]  Crush, or the tests of Crush with these numbers
  *
  * DIRECTION is agents, steps or streams. Both words of a block are given one after the other.
- * With REVERSED=1 in the environment each word is given with its bits reversed: TestU01 looks mostly at the high bits.
+ * In the environment, SEED=n replaces the seed 1, and REVERSED=1 gives each word with its bits reversed, since TestU01
+ * looks mostly at the high bits.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,9 +22,9 @@
 #include "swrite.h"
 #include "unif01.h"
 
-enum { LANES = 1024, KEY_ROUNDS = 20 };
+enum { LANES = 1024, KEY_ROUNDS = 20, CRUSH_TESTS = 96 };
 
-static const uint32_t SEED_LO = 1, SEED_HI = 0, REALIZATION = 0, REALIZATION_TAG = 0x7265616c;
+static const uint32_t REALIZATION = 0, REALIZATION_TAG = 0x7265616c;
 static const uint32_t STREAM_HASH = 0x243f6a88, DRAW_INDEX = 0, AGENT = 0, STEP = 0;
 
 typedef enum { AGENTS, STEPS, STREAMS } Direction;
@@ -36,7 +37,7 @@ static uint32_t run_key[2], stream_key[2];
 static uint32_t words[2 * LANES];
 static int next_word = 2 * LANES;
 
-/* Encrypts n counters (x0, x1) in place, each under its own key; rounds outside, lanes inside, so that it vectorizes. */
+/* Encrypts n counters (x0, x1) in place, each under its own key. Rounds outside, lanes inside: it vectorizes. */
 static void threefry(int n_rounds, int n, const uint32_t *k0, const uint32_t *k1, uint32_t *x0, uint32_t *x1)
 {
     static const int ROTATIONS[8] = {13, 15, 26, 6, 17, 29, 16, 24};
@@ -133,8 +134,8 @@ static int check_known_answers(void)
         uint32_t x[2] = {KNOWN[i].counter[0], KNOWN[i].counter[1]};
         threefry(KNOWN[i].rounds, 1, &KNOWN[i].key[0], &KNOWN[i].key[1], &x[0], &x[1]);
         if (memcmp(x, KNOWN[i].answer, sizeof x) != 0) {
-            fprintf(stderr, "known answer %d (%d rounds): got %08" PRIx32 " %08" PRIx32 ", expected %08" PRIx32 " %08" PRIx32 "\n",
-                    i, KNOWN[i].rounds, x[0], x[1], KNOWN[i].answer[0], KNOWN[i].answer[1]);
+            fprintf(stderr, "known answer %d (%d rounds): got %08x %08x, expected %08x %08x\n", i,
+                    KNOWN[i].rounds, x[0], x[1], KNOWN[i].answer[0], KNOWN[i].answer[1]);
             return 1;
         }
     }
@@ -142,24 +143,43 @@ static int check_known_answers(void)
     return 0;
 }
 
-static void run_battery(const char *suite, const char *direction_name)
+/* Runs only the tests of Crush numbered in `tests`. */
+static void run_some_of_crush(unif01_Gen *generator, int n_tests, char **tests)
 {
-    char name[100];
-    snprintf(name, sizeof name, "threefry2x32, %d rounds, along %s%s", rounds, direction_name, reversed ? ", bits reversed" : "");
+    int repetitions[1 + CRUSH_TESTS] = {0};
+    for (int i = 0; i < n_tests; i++) {
+        const int test = atoi(tests[i]);
+        if (test < 1 || test > CRUSH_TESTS) {
+            fprintf(stderr, "Crush test %s: write a number from 1 to %d\n", tests[i], CRUSH_TESTS);
+            exit(2);
+        }
+        repetitions[test] = 1;
+    }
+    bbattery_RepeatCrush(generator, repetitions);
+}
+
+static void run_battery(const char *suite, const char *direction_name, uint64_t seed, int n_tests, char **tests)
+{
+    char name[120];
+    snprintf(name, sizeof name, "threefry2x32, %d rounds, along %s, seed %" PRIu64 "%s", rounds, direction_name, seed,
+             reversed ? ", bits reversed" : "");
     setvbuf(stdout, NULL, _IOLBF, 0);
     swrite_Host = FALSE;
     unif01_Gen *generator = unif01_CreateExternGenBits(name, draw);
-    if (strcmp(suite, "crush") == 0)
+    if (strcmp(suite, "small") == 0)
+        bbattery_SmallCrush(generator);
+    else if (n_tests == 0)
         bbattery_Crush(generator);
     else
-        bbattery_SmallCrush(generator);
+        run_some_of_crush(generator, n_tests, tests);
     unif01_DeleteExternGenBits(generator);
     printf("Blocks drawn: %" PRIu64 "\n", next_block);
 }
 
 static int usage(void)
 {
-    fputs("usage: testu01 check | words DIRECTION ROUNDS N | small DIRECTION ROUNDS | crush DIRECTION ROUNDS\n"
+    fputs("usage: testu01 check | words DIRECTION ROUNDS N | small DIRECTION ROUNDS | "
+          "crush DIRECTION ROUNDS [TEST...]\n"
           "       DIRECTION is agents, steps or streams; ROUNDS is 1 to 20\n", stderr);
     return 2;
 }
@@ -176,18 +196,19 @@ int main(int argc, char **argv)
             return usage();
     rounds = atoi(argv[3]);
     reversed = getenv("REVERSED") != NULL && strcmp(getenv("REVERSED"), "1") == 0;
+    const uint64_t seed = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 10) : 1;
     if (rounds < 1 || rounds > 20)
         return usage();
 
-    const uint32_t seed[2] = {SEED_LO, SEED_HI};
-    derive(seed, REALIZATION, REALIZATION_TAG, run_key);
+    const uint32_t seed_words[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    derive(seed_words, REALIZATION, REALIZATION_TAG, run_key);
     derive(run_key, STREAM_HASH, DRAW_INDEX, stream_key);
 
     if (argc == 5 && strcmp(argv[1], "words") == 0)
         for (long n = atol(argv[4]); n > 0; n--)
             printf("%08x\n", draw());
-    else if (argc == 4 && (strcmp(argv[1], "small") == 0 || strcmp(argv[1], "crush") == 0))
-        run_battery(argv[1], argv[2]);
+    else if ((argc == 4 && strcmp(argv[1], "small") == 0) || strcmp(argv[1], "crush") == 0)
+        run_battery(argv[1], argv[2], seed, argc - 4, argv + 4);
     else
         return usage();
     return 0;

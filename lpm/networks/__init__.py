@@ -1,15 +1,14 @@
 """Who meets whom: graphs, households and other groups, contact matrices, from generators or files."""
 
 from lpm.networks.build import graph
+from lpm.networks.edges import Edges, simple_edges
 from lpm.networks.files import edges_from_file, groups_from_file
 from lpm.networks.graphs import (
-    Edges,
     complete,
     erdos_renyi,
     given_degrees,
     heavy_tailed_degrees,
     regular,
-    simple_edges,
     small_world,
 )
 from lpm.networks.groups import groups, households

@@ -10,22 +10,24 @@ import numpy as np
 from lpm.errors import InputError
 from lpm.kernels.graph import Graph
 from lpm.networks import tables
-from lpm.networks.graphs import Edges
+from lpm.networks.edges import Edges
 
-PADDING = 0.01
-MOST_TABLES = 24
+PADDING = 0.01  # share of all entries; heavy tails pad more, about a tenth, since they need all tables
+MOST_TABLES = 24  # more gained nothing, even with tails to degree 1000, and compiled longer
 BY_AGENT_FROM = 4_000_000  # agents; from here on the rows of one agent, read together, miss the cache less often
 
 
 @overload
-def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: Literal[False] = False) -> tuple[Graph, np.ndarray]: ...
+def graph(
+    edges: Edges, *, by_agent: bool | None = None, keep_order: Literal[False] = False
+) -> tuple[Graph, np.ndarray]: ...
 @overload
 def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: Literal[True]) -> Graph: ...
 def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = False) -> Graph | tuple[Graph, np.ndarray]:
     """The tables of neighbours of a graph.
 
-    Agents of like degree share a table. By default the agents are put in the order of the tables, which spares each step a lookup
-    per agent; what is known of them must follow: `age = age[order]`.
+    Agents of like degree share a table. By default the agents are put in the order of the tables, which spares each
+    step a lookup per agent; what is known of them must follow: `age = age[order]`.
 
     Args:
         edges: see `Edges`.
@@ -39,7 +41,7 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
     Raises:
         InputError: if an edge occurs twice.
 
-    >>> from lpm.networks.graphs import Edges
+    >>> from lpm.networks import Edges
     >>> star, order = graph(Edges(4, np.array([1, 1, 1]), np.array([0, 2, 3])))
     >>> order, [row.shape for row in star.rows]
     (array([0, 2, 3, 1], dtype=int32), [(1, 3), (3, 1)])

@@ -1,24 +1,26 @@
 """Networks from files: CSV or parquet with one edge, or one member of a group, a row.
 
-Agents and groups have stable ids, whole numbers or names, and are numbered in the ids' sorted order. Mistakes are gathered and
-located before anything is built.
+Agents and groups have stable ids, whole numbers or names, and are numbered in the ids' sorted order. Mistakes are
+gathered and located before anything is built.
 """
 
 from __future__ import annotations
 
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpm.errors import InputError
-from lpm.networks.graphs import Edges, simple_edges
+from lpm.networks.edges import Edges, simple_edges
 
 if TYPE_CHECKING:
     import pyarrow
 
 MOST_PROBLEMS = 20
+Problem = tuple[int, str, str]  # row of the data from 0, column, text
 
 
 def edges_from_file(path: str | pathlib.Path, ids: np.ndarray | None = None) -> tuple[Edges, np.ndarray]:
@@ -26,13 +28,15 @@ def edges_from_file(path: str | pathlib.Path, ids: np.ndarray | None = None) -> 
 
     Args:
         path: CSV with a header, or parquet (.parquet).
-        ids: (n,) the stable ids of all agents, if some have no edges or another order is wanted; by default those in the file, sorted.
+        ids: (n,) the stable ids of all agents, if some have no edges or another order is wanted; by default those in
+            the file, sorted.
 
     Returns:
         The edges, where agent i is ids[i]; and ids. Edges given twice, in either direction, are merged with a warning.
 
     Raises:
-        InputError: with up to 20 located mistakes: no such file or column, missing or negative ids, self loops, ids unknown.
+        InputError: with up to 20 located mistakes: no such file or column, missing or negative ids, self loops, ids
+            unknown.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,8 +50,8 @@ def edges_from_file(path: str | pathlib.Path, ids: np.ndarray | None = None) -> 
     table = read_columns(path, ("source", "target"))
     (source, target), ids = numbered(path, table, ("source", "target"), ids)
     loops = np.flatnonzero(source == target)
-    refuse(path, [(row, "target", f"asked for another agent than the source, got {show(ids[target[row]])} twice; delete the row")
-                  for row in loops[:MOST_PROBLEMS]])  # fmt: skip
+    asked = "asked for another agent than the source"
+    refuse(path, at(loops, "target", lambda row: f"{asked}, got {show(ids[target[row]])} twice; delete the row"))
     edges = simple_edges(len(ids), source, target)
     if edges.dropped:
         warnings.warn(f"{path}: {edges.dropped} edges were given more than once and merged", stacklevel=2)
@@ -62,10 +66,12 @@ def groups_from_file(path: str | pathlib.Path, ids: np.ndarray) -> tuple[np.ndar
         ids: (n,) the stable ids of all agents, such as np.arange(n); agents without a row have no group.
 
     Returns:
-        (n,) int32, the group of each agent or -1, for `lpm.networks.groups`; and the groups' names, sorted: group g is names[g].
+        (n,) int32, the group of each agent or -1, for `lpm.networks.groups`; and the groups' names, sorted: group g is
+        names[g].
 
     Raises:
-        InputError: with up to 20 located mistakes: no such file or column, missing or negative ids, agents unknown or in two groups.
+        InputError: with up to 20 located mistakes: no such file or column, missing or negative ids, agents unknown or
+            in two groups.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -80,8 +86,11 @@ def groups_from_file(path: str | pathlib.Path, ids: np.ndarray) -> tuple[np.ndar
     (group,), names = numbered(path, table, ("group",), None)
     again = np.ones(len(agent), bool)
     again[np.unique(agent, return_index=True)[1]] = False
-    refuse(path, [(row, "agent", f"asked for one group for each agent, got a second for {show(ids[agent[row]])}; delete a row")
-                  for row in np.flatnonzero(again)[:MOST_PROBLEMS]])  # fmt: skip
+    asked = "asked for one group for each agent"
+    double = at(
+        np.flatnonzero(again), "agent", lambda row: f"{asked}, got another for {show(ids[agent[row]])}; delete a row"
+    )
+    refuse(path, double)
     groups = np.full(len(ids), -1, np.int32)
     groups[agent] = group
     return groups, names
@@ -94,13 +103,17 @@ def read_columns(path: pathlib.Path, names: tuple[str, ...]) -> pyarrow.Table:
 
     columns = " and ".join(f"'{name}'" for name in names)
     if not path.is_file():
-        raise InputError(f"{path}: asked for a file, found none; write the path of a CSV or parquet file with the columns {columns}")
+        raise InputError(
+            f"{path}: asked for a file, found none; write the path of a CSV or parquet file with the columns {columns}"
+        )
     table = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     if missing := [name for name in names if table.column_names.count(name) != 1]:
         got = ", ".join(table.column_names)
-        raise InputError(f"{path}:1: asked for one column named '{missing[0]}', got {got}; rename the columns to {columns}")
+        raise InputError(
+            f"{path}:1: asked for one column named '{missing[0]}', got {got}; rename the columns to {columns}"
+        )
     table = table.select(names)
-    problems: list[tuple[int, str, str]] = []
+    problems: list[Problem] = []
     for place, name in enumerate(names):
         column = table[name]
         kind = column.type
@@ -111,14 +124,20 @@ def read_columns(path: pathlib.Path, names: tuple[str, ...]) -> pyarrow.Table:
         if pyarrow.types.is_floating(column.type):
             column = pyarrow.compute.if_else(pyarrow.compute.is_nan(column), None, column)
         empty = column.is_null().to_numpy()
-        problems += [(row, name, "asked for an id, got nothing; write one or delete the row") for row in np.flatnonzero(empty)[:MOST_PROBLEMS]]
+        problems += at(
+            np.flatnonzero(empty), name, lambda row: "asked for an id, got nothing; write one or delete the row"
+        )
         if pyarrow.types.is_integer(column.type):
             negative = pyarrow.compute.less(column, 0).fill_null(False).to_numpy()
-            problems += [(row, name, f"asked for a number not below 0, got {column[int(row)]}; number from 0, or use names")
-                         for row in np.flatnonzero(negative)[:MOST_PROBLEMS]]  # fmt: skip
-        elif not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
-            if not empty.any():
-                problems.append((0, name, f"asked for whole numbers or text, got {column.type}; write ids without decimals"))
+            asked = "asked for a number not below 0"
+            problems += [
+                (int(row), name, f"{asked}, got {column[int(row)]}; number from 0, or use names")
+                for row in np.flatnonzero(negative)[:MOST_PROBLEMS]
+            ]
+        elif not is_text(column.type) and not empty.any():
+            problems.append(
+                (0, name, f"asked for whole numbers or text, got {column.type}; write ids without decimals")
+            )
         table = table.set_column(place, name, column)
     refuse(path, problems)
     return table
@@ -129,7 +148,7 @@ def read_csv(path: pathlib.Path) -> pyarrow.Table:
     import pyarrow
     from pyarrow import csv
 
-    torn: list[tuple[int, str, str]] = []
+    torn: list[Problem] = []
 
     def note(row: csv.InvalidRow) -> str:
         asked = f"asked for {row.expected_columns} cells as in the header, got {row.actual_columns}"
@@ -141,10 +160,14 @@ def read_csv(path: pathlib.Path) -> pyarrow.Table:
             path,
             read_options=csv.ReadOptions(use_threads=False),  # with threads the rows that are torn lose their numbers
             parse_options=csv.ParseOptions(invalid_row_handler=note),
-            convert_options=csv.ConvertOptions(strings_can_be_null=True, null_values=["", "nan", "NaN"]),  # "NA" may be a name
+            convert_options=csv.ConvertOptions(
+                strings_can_be_null=True, null_values=["", "nan", "NaN"]
+            ),  # "NA" may be a name
         )
     except pyarrow.ArrowInvalid as error:
-        raise InputError(f"{path}: asked for comma-separated text with a header, got: {error}; save it as plain CSV") from None
+        raise InputError(
+            f"{path}: asked for comma-separated text with a header, got: {error}; save it as plain CSV"
+        ) from None
     refuse(path, torn)
     return table
 
@@ -167,45 +190,65 @@ def numbered(
     import pyarrow
 
     columns = [table[name] for name in names]
-    text = any(not pyarrow.types.is_integer(column.type) for column in columns)
+    text = any(is_text(column.type) for column in columns)
     columns = [column.cast(pyarrow.large_string() if text else pyarrow.int64()) for column in columns]
     both = pyarrow.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
     coded = both.combine_chunks().dictionary_encode()
     found = np.array(coded.dictionary.to_pylist(), dtype=np.str_ if text else np.int64)
-    codes = coded.indices.to_numpy()
     known = np.unique(found) if ids is None else np.asarray(ids)
-    order = np.argsort(known, kind="stable")
-    if known.dtype.kind != found.dtype.kind and not (known.dtype.kind == "u" and not text):
+    if known.dtype.kind not in ("U" if text else "iu"):
         asked = f"{path}: asked for ids of {known.dtype}, as those of the agents"
-        raise InputError(f"{asked}, got {'text' if text else 'numbers'}; write the same ids in both")
-    if (twice := known[order][1:] == known[order][:-1]).any():
-        raise InputError(f"ids: asked for each agent once, got {show(known[order][1:][twice][0])} twice; write np.unique(ids)")
-    place = np.searchsorted(known, found, sorter=order)
-    inside = place < len(known)
-    place = np.where(inside, order[np.minimum(place, len(known) - 1)], -1) if len(known) else np.full(len(found), -1)
-    place[inside & (known[place] != found)] = -1
-    places = np.split(place.astype(np.int32)[codes], np.cumsum([len(column) for column in columns])[:-1])
-    refuse(path, [(row, name, f"asked for an agent in ids, got {show(found[codes[row + i * len(table)]])}; add it to ids or delete the row")
-                  for i, name in enumerate(names) for row in np.flatnonzero(places[i] < 0)[:MOST_PROBLEMS]])  # fmt: skip
-    return places, known
+        raise InputError(f"{asked}, got {'text' if text else 'whole numbers'}; write the same ids in both")
+    places = places_in(known, found)[coded.indices.to_numpy()].reshape(len(names), len(table))
+    problems = []
+    for name, column, place in zip(names, columns, places, strict=True):
+        for row in np.flatnonzero(place < 0)[:MOST_PROBLEMS]:
+            got = show(column[int(row)].as_py())
+            problems.append((int(row), name, f"asked for an agent in ids, got {got}; add it to ids or delete the row"))
+    refuse(path, problems)
+    return list(places), known
 
 
-def refuse(path: pathlib.Path, problems: list[tuple[int, str, str]]) -> None:
-    """Raise up to 20 problems, if there are any.
+def places_in(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each wanted id stands among the known: (wanted,) int32, -1 if nowhere."""
+    order = np.argsort(known, kind="stable").astype(np.int32)
+    increasing = known[order]
+    if (again := increasing[1:] == increasing[:-1]).any():
+        got = show(increasing[1:][again][0])
+        raise InputError(f"ids: asked for each agent once, got {got} twice; write np.unique(ids)")
+    after = np.searchsorted(increasing, wanted, side="right")
+    place = np.append(order, np.int32(-1))[after - 1]  # -1 for those before the first
+    if len(known):
+        place[known[place] != wanted] = -1
+    return place
 
-    Args:
-        path: of the file.
-        problems: row of the data from 0, column, text; in parquet the first row of data is row 1, in CSV it is the line after the header.
-    """
+
+def is_text(kind: pyarrow.DataType) -> bool:
+    """Whether a column holds text."""
+    import pyarrow
+
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+
+
+def at(rows: np.ndarray, column: str, text: Callable[[int], str]) -> list[Problem]:
+    """The same problem in several rows."""
+    return [(int(row), column, text(int(row))) for row in rows[:MOST_PROBLEMS]]
+
+
+def refuse(path: pathlib.Path, problems: list[Problem]) -> None:
+    """Raise up to 20 problems, if there are any, with the line of the file, or in parquet the row from 1."""
     if not problems:
         return
     problems = sorted(problems, key=lambda problem: problem[0])[:MOST_PROBLEMS]
     if path.suffix == ".parquet":
         lines = [row + 1 for row, _, _ in problems]
     else:  # blank lines are skipped when reading, but count for a user who looks for the line
-        filled = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line]
+        filled = [number for number, line in enumerate(path.read_bytes().splitlines(), 1) if line]
         lines = [filled[row + 1] for row, _, _ in problems]
-    raise InputError(f"{path}:{line} {column}: {text}".replace(" : ", ": ") for line, (_, column, text) in zip(lines, problems, strict=True))
+    raise InputError(
+        f"{path}:{line}{' ' * bool(column)}{column}: {text}"
+        for line, (_, column, text) in zip(lines, problems, strict=True)
+    )
 
 
 def show(name: object) -> str:

@@ -9,16 +9,16 @@ from lpm.errors import InputError
 from lpm.kernels.groups import LARGEST_HOUSEHOLD, Groups, Households
 from lpm.networks import tables
 
-PADDING = 0.05
-MOST_TABLES = 24
+PADDING = 0.05  # share of all entries; sizes of a heavy tail pad more, about an eighth, since they need all tables
+MOST_TABLES = 24  # more gained nothing with sizes up to 5000, and compiled longer
 
 
 def households(household_ids: np.ndarray) -> Households:
     """Households of agents who stand side by side.
 
     Args:
-        household_ids: (n,) integer, not negative; members of a household stand next to each other. Who lives alone has a number
-            to themselves.
+        household_ids: (n,) integer, not negative; members of a household stand next to each other. Who lives alone has
+            a number to themselves.
 
     Returns:
         `lpm.kernels.groups.Households`.
@@ -34,7 +34,9 @@ def households(household_ids: np.ndarray) -> Households:
     if len(ids) and ids.min() < 0:
         agent = int(np.argmin(ids))
         got = f"got {ids[agent]} for agent {agent}"
-        raise InputError(f"households: asked for numbers not below 0, {got}; give who lives alone a household of their own")
+        raise InputError(
+            f"households: asked for numbers not below 0, {got}; give who lives alone a household of their own"
+        )
     begin = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])[: len(ids)]).astype(np.int32)
     size = np.diff(begin, append=np.int32(len(ids)))
     names = ids[begin]
@@ -43,7 +45,9 @@ def households(household_ids: np.ndarray) -> Households:
     if len(size) and size.max() > LARGEST_HOUSEHOLD:
         big = int(np.argmax(size))
         got = f"got {size[big]} in household {names[big]} (agents {begin[big]} to {begin[big] + size[big] - 1})"
-        raise InputError(f"households: asked for at most {LARGEST_HOUSEHOLD} members, {got}; use groups() for those who live in institutions")
+        raise InputError(
+            f"households: asked for at most {LARGEST_HOUSEHOLD} members, {got}; use groups() for institutions"
+        )
     position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
     sizes = np.repeat(size.astype(np.uint8), size)
     return Households(jnp.asarray(position.astype(np.uint8)), jnp.asarray(sizes))
@@ -55,9 +59,10 @@ def check_together(names: np.ndarray, begin: np.ndarray) -> None:
     again = np.flatnonzero(names[order][1:] == names[order][:-1])
     if len(again):
         one, other = order[again[0]], order[again[0] + 1]
-        asked = f"households: asked for members side by side, got household {names[one]} at agent {begin[one]} and again at {begin[other]}"
-        more = f" (and {len(again) - 1} more)" if len(again) > 1 else ""
-        raise InputError(f"{asked}{more}; sort the agents by household: order = np.argsort(household_ids, kind='stable')")
+        got = f"got household {names[one]} at agent {begin[one]} and again at {begin[other]}"
+        more = f" and {len(again) - 1} more" if len(again) > 1 else ""
+        write = "sort the agents by household: order = np.argsort(household_ids, kind='stable')"
+        raise InputError(f"households: asked for members side by side, {got}{more}; {write}")
 
 
 def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
@@ -70,8 +75,8 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
         n_groups: how many groups there are, with or without members.
 
     Returns:
-        `lpm.kernels.groups.Groups`, and `renumber`, (n_groups,) int32, the new number of each group: what is known of the groups
-        follows by `new = np.empty_like(old); new[renumber] = old`.
+        `lpm.kernels.groups.Groups`, and `renumber`, (n_groups,) int32, the new number of each group: what is known of
+        the groups follows by `new = np.empty_like(old); new[renumber] = old`.
 
     Raises:
         InputError: if a group is out of range.
@@ -82,9 +87,11 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     """
     ids = checked_ids("groups", group_ids)
     n = len(ids)
-    if n_groups < 0 or len(ids) and (ids.min() < -1 or ids.max() >= n_groups):
+    if n_groups < 0 or (len(ids) and (ids.min() < -1 or ids.max() >= n_groups)):
         got = f"got {ids.min()} to {ids.max()}" if len(ids) else f"got {n_groups} groups"
-        raise InputError(f"groups: asked for group_ids between -1 (none) and n_groups - 1 = {n_groups - 1}, {got}; number the groups from 0")
+        raise InputError(
+            f"groups: asked for group_ids from -1 (none) to {n_groups - 1}, {got}; number the groups from 0"
+        )
     members = np.flatnonzero(ids >= 0).astype(np.uint32)
     member_ids = ids[members]
     size = np.bincount(member_ids, minlength=n_groups)
@@ -97,14 +104,18 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     size = size[layout.order]
     filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=n, by_row=False)
     group = np.append(renumber, np.int32(n_groups))[ids]  # -1 takes the last
-    built = Groups(tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32)))
+    built = Groups(
+        tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32))
+    )
     return built, renumber
 
 
 def checked_ids(where: str, ids: np.ndarray) -> np.ndarray:
     """The ids, if they are one row of integers."""
     ids = np.asarray(ids)
-    if ids.ndim != 1 or ids.size and ids.dtype.kind not in "iu":
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         got = f"got shape {ids.shape} of {ids.dtype}"
-        raise InputError(f"{where}: asked for one integer for each agent, {got}; write np.unique(ids, return_inverse=True)[1] to number names")
+        raise InputError(
+            f"{where}: asked for an integer for each agent, {got}; write np.unique(ids, return_inverse=True)[1]"
+        )
     return ids

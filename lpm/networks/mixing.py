@@ -38,14 +38,17 @@ def mixing_matrix(given: str | pathlib.Path | np.ndarray) -> np.ndarray:
         try:
             matrix = np.array(given, np.float64)
         except (TypeError, ValueError):
-            raise InputError(f"{where}: asked for rows of numbers, all of one length, got others; write as many numbers in each row as rows") from None
+            raise InputError(
+                f"{where}: asked for rows of numbers, all of one length, got others; write as many in each as rows"
+            ) from None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         got = " x ".join(map(str, matrix.shape)) or "one number"
         raise InputError(f"{where}: asked for a square matrix, got {got}; write one row and one column for each group")
     wrong = np.argwhere(~np.isfinite(matrix) | (matrix < 0))
     if len(wrong):
         raise InputError(
-            f"{where}:{row + 1} column {column + 1}: asked for a finite number not below 0, got {matrix[row, column]}; write contacts per day"
+            f"{where}: row {row + 1} column {column + 1}: asked for a finite number not below 0, "
+            f"got {matrix[row, column]}; write contacts per day"
             for row, column in wrong[:MOST_PROBLEMS]
         )
     return matrix
@@ -63,8 +66,8 @@ def reciprocal(matrix: np.ndarray, population: np.ndarray) -> np.ndarray:
     Returns:
         (groups, groups) float64, contacts per person and day.
 
-    Source: Arregui et al. (2018), Projecting social contact matrices to different demographic structures, PLoS Comput. Biol. 14,
-    e1006638, equation 3.
+    Source: Arregui et al. (2018), Projecting social contact matrices to different demographic structures,
+    PLoS Comput. Biol. 14, e1006638: the pairwise correction.
 
     >>> reciprocal(np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([100, 300]))
     array([[2.        , 2.        ],
@@ -97,7 +100,9 @@ def scale_to_mean(matrix: np.ndarray, population: np.ndarray, mean: float) -> np
     if not (np.isfinite(mean) and mean > 0):
         raise InputError(f"scale_to_mean: asked for a positive mean, got {mean}; write contacts per person and day")
     if now == 0:
-        raise InputError("scale_to_mean: asked for a matrix with contacts, got zeros alone; write at least one number above 0")
+        raise InputError(
+            "scale_to_mean: asked for a matrix with contacts, got zeros alone; write at least one number above 0"
+        )
     return matrix * (mean / now)
 
 
@@ -117,7 +122,7 @@ def read_numbers(path: pathlib.Path) -> np.ndarray:
         raise InputError(f"{path}: asked for a file, found none; write the path of a CSV file")
     lines = [(number, line.split(",")) for number, line in enumerate(path.read_text().splitlines(), 1) if line.strip()]
     problems = []
-    rows = []
+    rows: list[list[float]] = []
     for number, cells in lines:
         if len(cells) != len(lines):
             asked = f"asked for {len(lines)} numbers, as many as there are rows"
@@ -128,7 +133,9 @@ def read_numbers(path: pathlib.Path) -> np.ndarray:
             try:
                 rows[-1].append(float(cell))
             except ValueError:
-                problems.append(f"{path}:{number} column {column}: asked for a number, got {cell.strip()!r}; write contacts per day")
+                problems.append(
+                    f"{path}:{number} column {column}: asked for a number, got {cell.strip()!r}; write contacts per day"
+                )
     if problems:
         raise InputError(problems[:MOST_PROBLEMS])
     return np.array(rows, np.float64)

@@ -1,7 +1,7 @@
 """Rows of unequal length laid in a few tables: rows of like length share one, so that little is padded.
 
-Fewer tables compile faster, more tables pad less. The two tables whose union pads least are merged, again and again, while the
-padding stays below a share of all entries; tables beyond the most allowed are merged whatever they pad.
+Fewer tables compile faster, more tables pad less. The two tables whose union pads least are merged, again and again,
+while the padding stays below a share of all entries; tables beyond the most allowed are merged whatever they pad.
 """
 
 from __future__ import annotations

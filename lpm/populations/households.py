@@ -33,8 +33,8 @@ SIBLING_NOISE = 3.0  # years
 # Who the other members are: share, and mean and spread in years of their age less the head's.
 SECOND = ((0.74, 0.0, 4.0), (0.14, -29.0, 6.0), (0.03, 28.0, 6.0))
 LATER = ((0.80, -29.0, 6.0), (0.03, -56.0, 8.0), (0.03, 28.0, 6.0))
-HOUSEMATES = (0.09, 0.14)  # any adult age, second and later
-CHILDREN_OF_SOLE_ADULT = 0.02
+HOUSEMATES = (0.09, 0.14)  # share at any adult age, second and later
+YOUNG_SIBLINGS = 0.02  # share of minors less than 16 years younger than the head, who cannot be the head's children
 
 
 @dataclass(frozen=True)
@@ -181,20 +181,13 @@ def _meet_ages(ages: NDArray[np.uint8], target: NDArray[np.int64]) -> NDArray[np
     return moved
 
 
-def _kernel() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (age of head, age of member) of the second and the later members of a household."""
-    gap = np.arange(AGES)[None, :] - np.arange(AGES)[:, None]
-
-    def mixture(parts: tuple[tuple[float, float, float], ...], housemates: float) -> NDArray[np.float64]:
-        table = sum(share / spread * np.exp(-0.5 * ((gap - mean) / spread) ** 2) for share, mean, spread in parts)
-        return table + housemates / AGES * (np.arange(AGES) >= ADULT) + FLOOR
-
-    second = mixture(SECOND, HOUSEMATES[0])
-    # A partner is an adult: below 18 near the head's own age there are only brothers and sisters of very young heads.
-    minor_near = (np.arange(AGES)[None, :] < ADULT) & (gap > -16)
-    second = np.where(minor_near, CHILDREN_OF_SOLE_ADULT / AGES, second)
-    later = np.where(minor_near, CHILDREN_OF_SOLE_ADULT / AGES, mixture(LATER, HOUSEMATES[1]))
-    return second, later
+def _kernel(parts: tuple[tuple[float, float, float], ...], housemates: float) -> NDArray[np.float64]:
+    """Weight of each age of a member (columns) beside each age of the head (rows)."""
+    age = np.arange(AGES)
+    gap = age[None, :] - age[:, None]
+    relatives = sum(share / spread * np.exp(-0.5 * ((gap - mean) / spread) ** 2) for share, mean, spread in parts)
+    table = relatives + housemates / AGES * (age >= ADULT) + FLOOR
+    return np.where((age[None, :] < ADULT) & (gap > -16), YOUNG_SIBLINGS / AGES, table)
 
 
 def _seat_others(
@@ -208,8 +201,8 @@ def _seat_others(
     seats = np.concatenate([second_seats.ravel(), later_seats.ravel()])
     if seats.sum() == 0:
         return {}, {}
-    second, later = _kernel()
-    seed = np.concatenate([np.tile(second, (len(used), 1)), np.tile(later, (len(used), 1))])
+    kernels = (_kernel(SECOND, HOUSEMATES[0]), _kernel(LATER, HOUSEMATES[1]))
+    seed = np.concatenate([np.tile(kernel, (len(used), 1)) for kernel in kernels])
     rows = np.flatnonzero(seats)
     seed = seed[rows] * (others > 0)
     table = fit(seed, [((0,), seats[rows]), ((1,), others)], tolerance=FIT_TOLERANCE)

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,10 +38,10 @@ class _Report:
     problems: list[str]
 
     def rows(self, bad: NDArray[np.bool_], column: str, asked: str, values: NDArray[Any], write: str) -> None:
-        for row in np.flatnonzero(bad)[: MOST_PROBLEMS + 1 - len(self.problems)].tolist():
-            self.problems.append(
-                f"{self.path}:{row + self.first_row} {column}: asked for {asked}, got {values[row : row + 1].tolist()[0]!r}; {write}"
-            )
+        some = np.flatnonzero(bad)[: MOST_PROBLEMS + 1 - len(self.problems)]
+        for row, got in zip(some.tolist(), values[some].tolist(), strict=True):
+            where = f"{self.path}:{row + self.first_row} {column}"
+            self.problems.append(f"{where}: asked for {asked}, got {got!r}; {write}")
 
     def stop_if_any(self) -> None:
         if not self.problems:
@@ -117,35 +119,60 @@ def _notes(path: Path, guessed_kinds: bool) -> tuple[str, ...]:
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], int]:
     """The known columns as stripped text, and the row number of the first person."""
-    import pandas as pd
-
-    wanted = f"columns {', '.join(REQUIRED)} and, as you like, {', '.join(OPTIONAL)}"
-    parquet = path.suffix.lower() in (".parquet", ".pq")
-    try:
-        if parquet:
-            frame = pd.read_parquet(path)
-        elif path.suffix.lower() == ".csv":
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False, encoding="utf-8")
-        else:
-            raise InputError(f"{path}: asked for a .csv or .parquet file, got {path.suffix or 'no ending'}; rename it")
-    except ImportError:
-        raise InputError(f"{path}: asked for pyarrow to read it, got none; install it or write CSV") from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: asked for a person table, got no such file; write a path that exists") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: asked for a table with {wanted}, got a file that cannot be read ({reason}); "
-                         "write it again as UTF-8 CSV with a header") from None  # fmt: skip
+    frame = _load(path)
     names = [str(name).strip() for name in frame.columns]
-    problems = _column_problems(path, names, wanted)
+    problems = _column_problems(path, names)
     if not problems and len(frame) == 0:
         problems = [f"{path}:2: asked for at least one person, got none; write a row for each"]
     if problems:
         raise InputError(problems)
-    frame.columns = pd.Index(names)
-    return {name: _text(frame[name]) for name in names if name in REQUIRED + OPTIONAL}, (1 if parquet else 2)
+    known = {name: _text(frame.iloc[:, at]) for at, name in enumerate(names) if name in REQUIRED + OPTIONAL}
+    return known, 2 if path.suffix.lower() == ".csv" else 1
+
+
+def _load(path: Path) -> Any:
+    """The file as a data frame, or an error that says what is wrong with it."""
+    import pandas as pd
+
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"{path}: asked for a .csv or .parquet file, got {path.suffix or 'no ending'}; rename it")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # fields without a header would be dropped
+            frame = pd.read_csv(
+                path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
+            )
+        frame.columns = pd.Index(frame.iloc[0].fillna("").tolist())  # as written: pandas would rename a repeated one
+        return frame.iloc[1:]
+    except FileNotFoundError:
+        raise InputError(f"{path}: asked for a person table, got no such file; write a path that exists") from None
+    except ImportError:
+        raise InputError(f"{path}: asked for pyarrow to read it, got none; install it or write CSV") from None
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        reason = " ".join(str(error).split())
+        if fields := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", reason):
+            wanted, line, got = fields.groups()
+            message = f"{path}:{line}: asked for {wanted} fields, got {got}; put a field that holds a comma in quotes"
+        else:
+            message = f"{path}: asked for a table of persons, got a file that cannot be read ({reason}); write it again"
+        raise InputError(message) from None
+
+
+def _column_problems(path: Path, names: list[str]) -> list[str]:
+    problems = []
+    wanted = f"columns {', '.join(REQUIRED)} and, as you like, {', '.join(OPTIONAL)}"
+    others = [name for name in names if name not in REQUIRED + OPTIONAL]
+    for name in (*REQUIRED, *OPTIONAL):
+        if names.count(name) > 1:
+            problems.append(f"{path}:1 {name}: asked for one such column, got {names.count(name)}; keep one")
+        near = get_close_matches(name, others, n=1, cutoff=0.8)
+        if name in names or (name in OPTIONAL and not near):
+            continue
+        hint = f"rename {near[0]!r} to {name!r}" if near else f"add the column {name!r}"
+        problems.append(f"{path}:1 {name}: asked for {wanted}, got {', '.join(names) or 'none'}; {hint}")
+    return problems
 
 
 def _text(series: Any) -> NDArray[Any]:
@@ -164,20 +191,6 @@ def _codes(text: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
 
     codes, values = pd.factorize(text, sort=True)
     return codes.astype(np.int64), np.asarray(values)
-
-
-def _column_problems(path: Path, names: list[str], wanted: str) -> list[str]:
-    problems = []
-    for name in (*REQUIRED, *OPTIONAL):
-        if names.count(name) > 1:
-            problems.append(f"{path}:1 {name}: asked for one such column, got {names.count(name)}; keep one")
-        others = [other for other in names if other not in REQUIRED + OPTIONAL]
-        near = get_close_matches(name, others, n=1, cutoff=0.8)
-        if name in names or (name in OPTIONAL and not near):
-            continue
-        hint = f"rename {near[0]!r} to {name!r}" if near else f"add the column {name!r}"
-        problems.append(f"{path}:1 {name}: asked for {wanted}, got {', '.join(names) or 'none'}; {hint}")
-    return problems
 
 
 def _ages(text: NDArray[Any], report: _Report) -> NDArray[np.uint8]:

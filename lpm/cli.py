@@ -1,0 +1,103 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lpm.errors import InputError, LpmError
+
+app = typer.Typer(
+    name="lpm",
+    help="Simulate large populations, agent by agent. Begin with [bold]lpm run[/]: New York City in spring 2020.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+DEFAULT = "nyc-2020"
+Config = Annotated[str, typer.Argument(help="A config file, or the name of one that comes with lpm.", show_default=True)]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the config, such as run.seed=3.")]
+
+
+@app.command()
+def run(
+    config: Config = DEFAULT,
+    out: Annotated[Path | None, typer.Option(help="A new directory for the results.")] = None,
+    set: Set = [],  # noqa: B006
+    agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed gives another epidemic.")] = None,
+    realizations: Annotated[int | None, typer.Option(help="How many draws of the same epidemic.")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many days.")] = None,
+) -> None:
+    """Run a config: results to a zarr store, a table here, a picture beside the store."""
+    from lpm import commands
+
+    commands.run(config, out, set, agents, seed, realizations, steps, Console())
+
+
+@app.command()
+def show(store: Annotated[Path, typer.Argument(help="The directory that a run printed.")]) -> None:
+    """Print the table of a run and draw its picture, also while it is running."""
+    from lpm import commands
+
+    commands.show(store, Console())
+
+
+@app.command()
+def validate(config: Config = DEFAULT, set: Set = []) -> None:  # noqa: B006
+    """Check a config and its data, and run nothing."""
+    from lpm import commands
+
+    commands.validate(config, set, Console())
+
+
+@app.command()
+def new(directory: Annotated[Path, typer.Argument(help="A new directory.")]) -> None:
+    """Write an example model with its config and test, to make your own from."""
+    from lpm import new as template
+
+    template.write(directory, Console())
+
+
+@app.command()
+def schema(write: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None) -> None:
+    """Print the JSON schema of configs, for editors."""
+    import json
+
+    from lpm.schema import export_schema
+
+    text = json.dumps(export_schema(), indent=2) + "\n"
+    if write:
+        write.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
+def main() -> None:
+    """The console script: exit status 0, 1 for a run that failed, 2 for input to mend, 130 for Ctrl-C."""
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        app()
+    except InputError as error:
+        from lpm import commands
+
+        commands.fail(error, errors)
+        sys.exit(2)
+    except LpmError as error:
+        from lpm import commands
+
+        commands.fail(error, errors)
+        sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
+    except Exception as error:
+        if os.environ.get("LPM_TRACE"):
+            raise
+        from lpm import commands
+
+        commands.unexpected(error, errors)
+        sys.exit(1)

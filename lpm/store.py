@@ -1,0 +1,234 @@
+"""Results on disk: one zarr group that any reader of zarr opens, written while the run goes on.
+
+Every observable is an array with the dims (scenario, realization, time, ...). The time axis has its full length from the start; the
+array `committed` says how many records of each realization are complete. Data is written first, then the commit, each file
+by a rename, so that a reader never takes an unwritten record for data and a killed run leaves a store that opens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from lpm.errors import InputError
+from lpm.observe import Observable
+from lpm.series import Series
+from lpm.settings import Calendar
+
+NAME = "results.zarr"
+FILL = {"i": -1, "u": 0, "f": math.nan}
+CELL_METHODS = {"sum": "time: sum", "last": "time: point", "mean": "time: mean"}
+SHARD_BYTES = 64_000_000  # of an agent snapshot: few files, each written once
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """An open store that is being written by this process.
+
+    Args:
+        path: of the zarr group.
+        group: the zarr group itself.
+        records: length of the time axis.
+    """
+
+    path: Path
+    group: zarr.Group
+    records: int
+
+    def write(self, realizations: slice, first: int, seen: Mapping[str, np.ndarray], scenario: int = 0) -> None:
+        """Write some records and commit them.
+
+        Args:
+            realizations: which, contiguous.
+            first: number of the first record.
+            seen: for each observable (realizations, records, ...).
+            scenario: which.
+        """
+        last = first
+        for name, values in seen.items():
+            last = first + values.shape[1]
+            self.array(name)[scenario, realizations, first:last] = values
+        self.array("committed")[scenario, realizations] = last
+
+    def write_snapshot(self, realization: int, number: int, entries: Mapping[str, np.ndarray], scenario: int = 0) -> None:
+        """Write every agent's entries at one moment, in the order of the agents' ids."""
+        for name, values in entries.items():
+            self.array(f"snapshot_{name}")[scenario, realization, number] = values
+
+    def array(self, name: str) -> zarr.Array:
+        """One of the group's arrays."""
+        found = self.group[name]
+        assert isinstance(found, zarr.Array)
+        return found
+
+
+def create(
+    path: Path,
+    observables: tuple[Observable, ...],
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    coords: Mapping[str, tuple[str, ...]],
+    calendar: Calendar,
+    *,
+    every: int = 1,
+    realizations: int = 1,
+    together: int = 1,
+    scenarios: tuple[str, ...] = ("baseline",),
+    snapshots: Mapping[str, tuple[tuple[int, ...], np.dtype]] | None = None,
+    snapshot_every: int = 0,
+    observed: tuple[Series, ...] = (),
+    attributes: Mapping[str, Any] | None = None,
+) -> Store:
+    """Make an empty store with all its arrays and metadata.
+
+    Args:
+        path: of the new zarr group; must not exist.
+        observables: what will be written.
+        shapes: of one record of each observable, and its dtype.
+        coords: labels of the observables' dims.
+        calendar: steps and start.
+        every: steps in a record.
+        realizations: how many.
+        together: how many are written at once; they share files.
+        scenarios: names.
+        snapshots: entry's name -> shape of one snapshot (agents first) and dtype.
+        snapshot_every: steps between snapshots.
+        observed: data that results will be compared with, stored beside them as observed_...
+        attributes: provenance, added to the group's attributes.
+    """
+    records = calendar.steps // every
+    group = zarr.create_group(path, zarr_format=3, attributes={"Conventions": "CF-1.11", **(attributes or {})})
+    _labels(group, "scenario", scenarios)
+    for dim, labels in coords.items():
+        _labels(group, dim, labels)
+    _numbers(group, "realization", np.arange(realizations, dtype=np.int32), {"long_name": "realization", "units": "1"})
+    starts = np.arange(records, dtype=np.int32) * every
+    _numbers(group, "time", starts, _time_attributes(calendar, "first day of the record") | {"bounds": "time_bounds"})
+    bounds = np.stack([starts, starts + every], axis=1)
+    _numbers(group, "time_bounds", bounds, {}, ("time", "bound"))
+    committed = np.zeros((len(scenarios), realizations), np.int32)
+    _numbers(group, "committed", committed, {"long_name": "records complete", "units": "1"}, ("scenario", "realization"))
+    for observable in observables:
+        shape, dtype = shapes[observable.name]
+        group.create_array(
+            observable.name,
+            shape=(len(scenarios), realizations, records, *shape),
+            chunks=(1, 1, records, *shape),
+            shards=(1, together, records, *shape),
+            dtype=dtype,
+            fill_value=FILL[np.dtype(dtype).kind],
+            dimension_names=("scenario", "realization", "time", *observable.dims),
+            attributes={
+                "long_name": observable.long_name or observable.name.replace("_", " "),
+                "units": observable.units,
+                "cell_methods": CELL_METHODS[observable.over],
+            },
+        )
+    if snapshots:
+        _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations)
+    for number, series in enumerate(observed):
+        _observed(group, series, number, calendar)
+    return Store(Path(path), group, records)
+
+
+def _observed(group: zarr.Group, series: Series, number: int, calendar: Calendar) -> None:
+    """Observed counts on a time axis of their own: observed_admissions (observed_time_0, region)."""
+    time = f"observed_time_{number}"
+    _numbers(group, time, series.steps(calendar), _time_attributes(calendar, "first day of the observation"))
+    dims = (time,) if series.by is None else (time, f"observed_{series.by}_{number}")
+    if series.by is not None:
+        _labels(group, dims[1], series.regions)
+    attributes = {"long_name": series.label or series.variable, "units": "1", "source": series.source, "days": series.days, "of": series.variable}
+    name = f"observed_{series.variable}"
+    _numbers(group, name if name not in group else f"{name}_{number}", series.values, attributes, dims)
+
+
+def _snapshot_arrays(group, snapshots, calendar, every, scenarios, realizations) -> None:
+    moments = np.arange(1, calendar.steps // every + 1, dtype=np.int32) * every
+    _numbers(group, "snapshot_time", moments, _time_attributes(calendar, "moment of the snapshot"))
+    for name, (shape, dtype) in snapshots.items():
+        agents = max(1, min(shape[0], SHARD_BYTES // (np.dtype(dtype).itemsize * max(1, math.prod(shape[1:])))))
+        group.create_array(
+            f"snapshot_{name}",
+            shape=(scenarios, realizations, len(moments), *shape),
+            chunks=(1, 1, 1, agents, *shape[1:]),
+            dtype=dtype,
+            fill_value=FILL.get(np.dtype(dtype).kind, 0),
+            dimension_names=("scenario", "realization", "snapshot_time", "agent", *(f"{name}_{i}" for i in range(1, len(shape)))),
+            attributes={"long_name": f"{name} of every agent, in the order of their ids", "units": "1", "cell_methods": "snapshot_time: point"},
+        )
+
+
+def _time_attributes(calendar: Calendar, long_name: str) -> dict[str, Any]:
+    if calendar.start is None:
+        return {"long_name": f"{long_name}, counted from 0", "units": "d", "axis": "T"}
+    units = f"days since {calendar.start.isoformat()}"
+    return {"long_name": long_name, "standard_name": "time", "units": units, "calendar": "proleptic_gregorian", "axis": "T"}
+
+
+def _labels(group: zarr.Group, dim: str, labels: tuple[str, ...]) -> None:
+    made = group.create_array(dim, shape=(len(labels),), dtype=str, chunks=(len(labels),), dimension_names=(dim,), attributes={"long_name": dim})
+    made[:] = np.array(labels, dtype=object)
+
+
+def _numbers(group: zarr.Group, name: str, values: np.ndarray, attributes: dict[str, Any], dims: tuple[str, ...] = ()) -> None:
+    group.create_array(name, data=values, chunks=values.shape, dimension_names=dims or (name,), attributes=attributes)
+
+
+def locate(path: str | Path) -> Path:
+    """The zarr group in what a user points at: the group itself, or the directory of a run.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = Path(path)
+    for candidate in (path, path / NAME):
+        if (candidate / "zarr.json").is_file():
+            return candidate
+    raise InputError(f"{path}: asked for the results of a run, got {'a path without them' if path.exists() else 'no such path'}; write what `lpm run` printed")
+
+
+def open(path: str | Path) -> xr.Dataset:
+    """The results of a run, cut at what is committed.
+
+    Records that no realization has reached are left out. If realizations differ in how far they came, what is missing
+    of some is NaN. Dates are decoded.
+
+    Args:
+        path: the directory that `lpm run` printed, or the zarr group in it.
+
+    Returns:
+        an xarray Dataset with the dims (scenario, realization, time, ...), read lazily.
+
+    Raises:
+        InputError: if there are no results there.
+    """
+    dataset = xr.open_zarr(locate(path), consolidated=False, chunks=None)
+    committed = dataset["committed"].load()
+    most, least = int(committed.max()), int(committed.min())
+    dataset = dataset.isel(time=slice(0, most))
+    if least < most:
+        record = xr.DataArray(np.arange(most), dims="time")
+        for name, variable in dataset.data_vars.items():
+            if {"scenario", "realization", "time"} <= set(variable.dims):
+                attributes = variable.attrs
+                dataset[name] = variable.where(record < committed)
+                dataset[name].attrs = attributes
+    return dataset
+
+
+def records(path: str | Path) -> int:
+    """How many records a realization will have when the run is finished."""
+    return zarr.open_group(locate(path), mode="r")["time"].shape[0]
+
+
+def now() -> str:
+    """This moment in UTC, as in an ISO 8601 timestamp."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
