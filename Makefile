@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export UV_PYTHON_DOWNLOADS := never
 export MPLBACKEND := Agg
+unexport PYTHONDONTWRITEBYTECODE  # each start would compile the libraries anew
 
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header
@@ -34,7 +35,7 @@ test: $(VENV)/.dev lint types unit package  ## lint, types, tests and packaging,
 
 test-all: $(VENV)/.dev lint types  ## the same with the slow tests
 	$(call stage,tests,every test and example and the packaging check)
-	@$(PYTEST) -q -n 2 -m ""
+	@$(PYTEST) -q -n 2 --dist loadgroup -m ""
 	$(call passed,tests)
 
 lint: $(VENV)/.dev  ## ruff: rules and format
@@ -73,7 +74,7 @@ lock: $(VENV)/.installer  ## write requirements/ anew from pyproject.toml (UPGRA
 
 clean:  ## remove the environment, caches and what was built
 	@rm -rf $(VENV) build dist lpm.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find lpm kernels calibration tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this text
 	@awk 'BEGIN {FS = ":.*  ## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \

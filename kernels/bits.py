@@ -20,6 +20,22 @@ def words_for(n: int) -> int:
     return -(-n // 32) + 1
 
 
+def settle(value: jax.Array) -> jax.Array:
+    """The same array, computed once and stored.
+
+    A compiler that fuses cheap operations into their users would draw the random numbers of an event anew for every observable that
+    counts it, and sum up a workplace anew for every member that reads the sum. XLA's compiler for CPUs drops optimization
+    barriers before it fuses, but nothing is fused across a conditional; its condition always holds.
+    """
+    return lax.platform_dependent(value, cpu=_stored, default=lax.optimization_barrier)
+
+
+def _stored(value: jax.Array) -> jax.Array:
+    first = lax.slice(value, (0,) * value.ndim, (1,) * value.ndim).reshape(())
+    holds = (lax.convert_element_type(first, jnp.int32) & 1) < 2
+    return lax.cond(holds, lambda x: x, jnp.zeros_like, value)
+
+
 def pack(flags: jax.Array) -> jax.Array:
     """Pack 0/1 flags.
 
@@ -33,9 +49,16 @@ def pack(flags: jax.Array) -> jax.Array:
     Array([5, 0], dtype=uint32)
     """
     n = flags.shape[0]
-    padded = jnp.pad(flags, (0, 32 * words_for(n) - n))
+    whole = n // 32 * 32
+    parts = [_pack_whole(flags[:whole])] if whole else []
+    if n > whole:  # apart from the rest, since padding the flags would put a branch into the loop over them
+        parts.append(_pack_whole(jnp.pad(flags[whole:], (0, whole + 32 - n))))
+    return settle(jnp.concatenate([*parts, jnp.zeros(1, jnp.uint32)]))
+
+
+def _pack_whole(flags: jax.Array) -> jax.Array:
     # Four flags are four bytes of one 32-bit number; a multiplication gathers their lowest bits in the highest nibble.
-    quads = lax.bitcast_convert_type(padded.reshape(-1, 8, 4), jnp.uint32)
+    quads = lax.bitcast_convert_type(flags.reshape(-1, 8, 4), jnp.uint32)
     nibbles = (quads * jnp.uint32(0x10204080)) >> 28
     return (nibbles << (4 * jnp.arange(8, dtype=jnp.uint32))[None, :]).sum(1, dtype=jnp.uint32)
 

@@ -71,7 +71,7 @@ def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Laye
     if isinstance(network, graph.Graph):
         return rate * weighted(lambda words: graph.neighbour_counts(words, network))
     if isinstance(network, groups.Households):
-        others = jnp.maximum(network.size, 2).astype(jnp.float32) - 1
+        others = jnp.maximum(groups.household_sizes(network), 2).astype(jnp.float32) - 1
         return rate * weighted(lambda words: groups.household_counts(words, network)) / others
     if isinstance(network, groups.Groups):
         others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
@@ -103,7 +103,7 @@ def infections(
     """
     classes = [(bits.pack(among(stages, *each.kinds).value), each.weight) for each in infectious]
     limit = _limit(classes, layers, susceptibility, outside)
-    return Indicator(random.happens(word, limit) & among(stages, susceptible).value)
+    return Indicator(bits.settle(random.happens(word, limit) & among(stages, susceptible).value))
 
 
 def _limit(classes, layers, susceptibility, outside) -> jax.Array:
@@ -113,7 +113,7 @@ def _limit(classes, layers, susceptibility, outside) -> jax.Array:
         network, rate = layers[0].network, layers[0].rate * classes[0][1]
         if network.most < 256 and (outside is None or jnp.ndim(outside) == 0):
             hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
-            table = random.threshold(probability(hazards))
+            table = bits.settle(random.threshold(probability(hazards)))
             counts = graph.neighbour_counts(classes[0][0], network)
             return table.at[counts.astype(jnp.int32)].get(mode="promise_in_bounds")
     hazard = None if outside is None else jnp.asarray(outside)
@@ -122,5 +122,5 @@ def _limit(classes, layers, susceptibility, outside) -> jax.Array:
         hazard = own if hazard is None else hazard + own
     if hazard is None:
         return jnp.uint32(0)
-    return random.threshold(probability(hazard if susceptibility is None else hazard * susceptibility))
+    return random.threshold(probability(bits.settle(hazard if susceptibility is None else hazard * susceptibility)))
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lpm.kernels import random
+from lpm.kernels.bits import settle
 from lpm.kernels.hazards import phase_probability
 from lpm.kernels.stages import Indicator, Stages, among
 
@@ -153,9 +154,9 @@ def progress(
             row = jnp.where(here, jnp.uint8(number), row)
         bands = fork.shape[1]
         index = row.astype(jnp.int32) * bands + (0 if band is None else band.astype(jnp.int32))
-        first_limit = random.threshold(fork).reshape(-1).at[index].get(mode="promise_in_bounds")
+        first_limit = settle(random.threshold(fork).reshape(-1)).at[index].get(mode="promise_in_bounds")
         target = jnp.where(random.happens(words[1], first_limit) == 1, target, second)
-    return dataclasses.replace(stages, value=jnp.where(leaves == 1, target, value))
+    return dataclasses.replace(stages, value=settle(jnp.where(leaves == 1, target, value)))
 
 
 def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicator:

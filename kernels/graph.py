@@ -56,7 +56,7 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
 
 def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
     """The sum of a real value over each agent's neighbours: (n,) float32 to (n,) float32."""
-    padded = jnp.pad(values, (0, 1))
+    padded = bits.settle(jnp.pad(values, (0, 1)))
     axis = 1 if graph.by_agent else 0
     sums = [padded.at[row].get(mode="promise_in_bounds").sum(axis) for row in graph.rows]
     return in_agent_order(jnp.concatenate(sums), graph)
@@ -71,4 +71,4 @@ def degrees(graph: Graph) -> jax.Array:
 
 def in_agent_order(values: jax.Array, graph: Graph) -> jax.Array:
     """Values in the order of the tables, put in the order of the agents."""
-    return values if graph.place is None else values.at[graph.place].get(mode="promise_in_bounds")
+    return values if graph.place is None else bits.settle(values).at[graph.place].get(mode="promise_in_bounds")

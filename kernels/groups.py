@@ -11,6 +11,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lpm.kernels import bits
@@ -21,15 +22,41 @@ LARGEST_HOUSEHOLD = 31  # a household is read as a window of at most 31 bits
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Households:
-    """Groups whose members stand side by side.
+    """Groups whose members stand side by side; made by `households`.
 
     Args:
-        position: (n,) uint8, the member's place in its household, from 0.
-        size: (n,) uint8, how many members the household has, at most 31.
+        start: (words, 32) int8, for each bit of the packed flags, the first bit of its household counted from its own word's.
+        size: (words, 32) uint8, how many members the household has.
+        agents: n, static; the bits after them are nobody's.
     """
 
-    position: jax.Array
+    start: jax.Array
     size: jax.Array
+    agents: int = dataclasses.field(metadata={"static": True})
+
+
+def households(position: np.ndarray, size: np.ndarray) -> Households:
+    """Households on the host.
+
+    Args:
+        position: (n,) integer, the member's place in its household, from 0.
+        size: (n,) integer, how many members the household has, at most 31.
+
+    >>> household_sizes(households(np.array([0, 0, 1]), np.array([1, 2, 2])))
+    Array([1, 2, 2], dtype=uint8)
+    """
+    n = len(size)
+    if n and size.max() > LARGEST_HOUSEHOLD:
+        raise ValueError(f"households: asked for at most {LARGEST_HOUSEHOLD} members, got {size.max()}; use groups for larger ones")
+    fill = (0, -n % 32)
+    place = np.pad(np.asarray(position, np.int8), fill).reshape(-1, 32)
+    members = np.pad(np.asarray(size, np.uint8), fill).reshape(-1, 32)
+    return Households(jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n)
+
+
+def household_sizes(households: Households) -> jax.Array:
+    """How many members each agent's household has: (n,) uint8."""
+    return households.size.reshape(-1)[: households.agents]
 
 
 @jax.tree_util.register_dataclass
@@ -59,19 +86,15 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
     Returns:
         (n,) uint8.
     """
-    n = households.size.shape[0]
-    lines = words.shape[0] - 1
-    fill = (0, 32 * lines - n)
-    position = jnp.pad(households.position, fill).reshape(lines, 32).astype(jnp.int32)
-    size = jnp.pad(households.size, fill).reshape(lines, 32).astype(jnp.uint32)
-    here, after = words[:-1, None], words[1:, None]
-    before = jnp.pad(words[:-2], (1, 0))[:, None]
-    start = jnp.arange(32, dtype=jnp.int32)[None, :] - position  # the household's first bit, from this word's; may be < 0
+    before, here, after = (bits.settle(shifted)[:, None] for shifted in (jnp.pad(words[:-2], (1, 0)), words[:-1], words[1:]))
+    start = households.start.astype(jnp.int32)
     low, high = jnp.where(start < 0, before, here), jnp.where(start < 0, here, after)
     shift = (start & 31).astype(jnp.uint32)
     window = (low >> shift) | ((high << (31 - shift)) << 1)  # two shifts, since a shift by 32 is undefined
-    members = window & ((jnp.uint32(1) << size) - 1)
-    return lax.population_count(members).astype(jnp.uint8).reshape(-1)[:n]
+    members = window & ((jnp.uint32(1) << households.size.astype(jnp.uint32)) - 1)
+    # Stored in the shape of its loop: fused into a flat one, it would divide by 32 for each agent and not be vectorised.
+    counts = bits.settle(lax.population_count(members).astype(jnp.uint8))
+    return counts.reshape(-1)[: households.agents]
 
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
@@ -88,4 +111,4 @@ def to_members(values: jax.Array, groups: Groups) -> jax.Array:
     Returns:
         (n,), the same dtype.
     """
-    return jnp.pad(values, (0, 1)).at[groups.group].get(mode="promise_in_bounds")
+    return bits.settle(jnp.pad(values, (0, 1))).at[groups.group].get(mode="promise_in_bounds")

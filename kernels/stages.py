@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lpm.kernels import bits, random
+from lpm.kernels.bits import settle
 
 
 @jax.tree_util.register_dataclass
@@ -77,12 +78,12 @@ def event(word: jax.Array, limit: jax.Array, among: Indicator) -> Indicator:
         limit: () or (n,) uint32, from `random.threshold`.
         among: who can have it.
     """
-    return Indicator(random.happens(word, limit) & among.value)
+    return Indicator(settle(random.happens(word, limit) & among.value))
 
 
 def move(stages: Stages, event: Indicator, target: int) -> Stages:
     """Those who have the event go to the target stage."""
-    return dataclasses.replace(stages, value=jnp.where(event.value == 1, jnp.uint8(target), stages.value))
+    return dataclasses.replace(stages, value=settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value)))
 
 
 def number(indicator: Indicator) -> jax.Array:

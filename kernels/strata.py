@@ -70,7 +70,7 @@ def count(words: jax.Array, strata: Strata) -> jax.Array:
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:
     """Each agent gets its stratum's value: (regions, bands) to (n,), the same dtype."""
-    return values.reshape(-1).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    return bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
 
 
 def mix(matrix: jax.Array, values: jax.Array) -> jax.Array:

@@ -324,7 +324,7 @@ def _compare(document: Document, folder: Path, run: Run | None) -> tuple[Series,
         except (FileNotFoundError, ValueError):
             document.report(
                 (*path, "file"),
-                f"asked for a CSV file, got {item.file!r}, which is neither in {folder} nor shipped; "
+                f"asked for a CSV file, got {item.file!r}, which is no file in {folder} and none that ships; "
                 f"{_nearest_data(item.file)}",
             )
             continue
@@ -348,7 +348,7 @@ def _data_file(name: str, folder: Path) -> Path:
     """A data file beside the config, or one of the package's."""
     shipped_file = Path(str(importlib.resources.files("lpm") / "data")) / name
     for file in (folder / name, shipped_file):
-        if file.exists():
+        if file.is_file():
             return file
     raise FileNotFoundError(name)
 

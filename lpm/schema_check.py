@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import functools
 import json
 import re
 import types
@@ -35,9 +36,17 @@ def _options() -> Any:
     return ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, alias_generator=key_of)
 
 
-def _wrapped(annotation: Any) -> Any:
-    """In a tuple, for pydantic hands options down to dataclasses but takes none for one."""
-    return types.GenericAlias(tuple, (annotation,))
+@functools.lru_cache(maxsize=32)
+def _adapter(annotation: Any) -> Any:
+    """pydantic's checker of a tuple of one, for it hands options down to dataclasses but takes none for one."""
+    from pydantic import PydanticUserError, TypeAdapter
+
+    try:
+        wrapped: Any = types.GenericAlias(tuple, (annotation,))
+        return TypeAdapter(wrapped, config=_options())
+    except PydanticUserError as error:
+        held = re.search("for (<.*?>|[^ ]+?)\\.? ", str(error))
+        raise TypeError(f"{described(annotation)}: YAML holds no {held[1] if held else 'such values'}") from None
 
 
 def validated(annotation: Any, document: Document, path: Path) -> Any:
@@ -47,6 +56,8 @@ def validated(annotation: Any, document: Document, path: Path) -> Any:
         annotation: a frozen dataclass, or what a field of one may be annotated with.
         document: see `lpm.schema_yaml.parse`.
         path: where in it.
+    Raises:
+        TypeError: if the annotation holds what no YAML can say, such as an array.
 
     >>> from lpm.schema_yaml import parse
     >>> document = parse(b"steps: '3'", "a.yaml")
@@ -54,11 +65,11 @@ def validated(annotation: Any, document: Document, path: Path) -> Any:
     >>> document.problems
     ["a.yaml:1:8 steps: asked for a whole number, got the text '3'; write for example `steps: 1`"]
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     data = document.at(path)
     try:
-        return TypeAdapter(_wrapped(annotation), config=_options()).validate_json(json.dumps([data]))[0]
+        return _adapter(annotation).validate_json(json.dumps([data]))[0]
     except ValidationError as error:
         found = [_Found(_data_path(each, data), each) for each in error.errors(include_url=False)]
     for each in _worth_telling(found):
@@ -304,7 +315,7 @@ def json_schemas(annotations: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     from pydantic import TypeAdapter
 
     mode: Literal["validation"] = "validation"
-    adapters = [(name, mode, TypeAdapter(_wrapped(each), config=_options())) for name, each in annotations.items()]
+    adapters = [(name, mode, _adapter(each)) for name, each in annotations.items()]
     wrapped, shared = TypeAdapter.json_schemas(adapters)
     definitions = shared.get("$defs", {})
     schemas = {name: wrapped[name, mode]["prefixItems"][0] for name in annotations}

@@ -169,7 +169,7 @@ def _syntax(error: Any) -> str:
 
 def _value(node: Any, path: Path, document: Document, above: frozenset[int]) -> Any:
     """A node as plain Python; notes where it stands, and what is wrong with it."""
-    from ruamel.yaml.nodes import MappingNode, SequenceNode
+    from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
     document.values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if id(node) in above:
@@ -180,6 +180,8 @@ def _value(node: Any, path: Path, document: Document, above: frozenset[int]) -> 
             f"{document.place(path)} config: got more than {_TOO_MANY} values; write long tables in a data file"
         )
     above = above | {id(node)}
+    if not isinstance(node, ScalarNode):
+        _tagged(node, path, document)
     if isinstance(node, MappingNode):
         return _mapping(node, path, document, above)
     if isinstance(node, SequenceNode):
@@ -230,9 +232,15 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         return None
     if tag == "null":
         return None
-    if tag not in ("str", "timestamp", "value"):
-        document.report(path, f"got the tag {tag}; write the value without it")
+    _tagged(node, path, document)
     return text
+
+
+def _tagged(node: Any, path: Path, document: Document) -> None:
+    """A config is made of plain values: `!name` means nothing in it."""
+    tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
+    if tag not in ("str", "timestamp", "value", "map", "seq", "int", "float", "bool"):
+        document.report(path, f"got the tag {tag}; write the value without it")
 
 
 def override(document: Document, texts: Iterable[str]) -> None:

@@ -46,13 +46,21 @@ def erdos_renyi(n: int, mean_degree: float, seed: int) -> Edges:
         last = int(pair[-1])
         if last >= pairs:
             pair = pair[: np.searchsorted(pair, pairs)]
-        # Pairs are numbered along the lower triangle: (1,0), (2,0), (2,1), (3,0), ...
-        upper = ((1 + np.sqrt(1 + 8.0 * pair)) / 2).astype(np.int64)
-        upper -= upper * (upper - 1) // 2 > pair  # the root may be rounded across a whole number, either way
-        upper += upper * (upper + 1) // 2 <= pair
-        sources.append((pair - upper * (upper - 1) // 2).astype(np.int32))
+        lower, upper = pair_ends(pair)
+        sources.append(lower.astype(np.int32))
         targets.append(upper.astype(np.int32))
     return Edges(n, np.concatenate(sources), np.concatenate(targets))
+
+
+def pair_ends(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two ends, the lower first, of pairs numbered along the triangle (0, 1), (0, 2), (1, 2), (0, 3), ...
+
+    >>> pair_ends(np.array([0, 1, 2, 3]))
+    (array([0, 0, 1, 0]), array([1, 2, 2, 3]))
+    """
+    upper = ((1 + np.sqrt(1 + 8.0 * pair)) / 2).astype(np.int64)
+    upper -= upper * (upper - 1) // 2 > pair  # the root may be rounded up to a whole number, but never down across one
+    return pair - upper * (upper - 1) // 2, upper
 
 
 def small_world(n: int, degree: int, rewire: float, seed: int) -> Edges:
@@ -103,8 +111,8 @@ def small_world(n: int, degree: int, rewire: float, seed: int) -> Edges:
         if not clash.any():
             return edges_of_keys(n, keys >> np.uint64(2))
         lost = keys[clash]
-        one, other = np.divmod(lost >> np.uint64(2), np.uint64(2**32))
-        redraw = np.where(lost & np.uint64(3) == np.uint64(1), one, other).astype(np.uint64)
+        smaller, larger = lost >> np.uint64(34), lost >> np.uint64(2) & np.uint64(2**32 - 1)
+        redraw = np.where(lost & np.uint64(3) == np.uint64(1), smaller, larger)
         keys = keys[~clash]
     raise InputError(
         f"small_world: asked to rewire {n} agents of degree {degree}, found no free agents; take a lower degree"

@@ -7,6 +7,7 @@ import numpy as np
 
 from lpm.errors import InputError
 from lpm.kernels.groups import LARGEST_HOUSEHOLD, Groups, Households
+from lpm.kernels.groups import households as side_by_side
 from lpm.networks import tables
 
 PADDING = 0.05  # share of all entries; sizes of a heavy tail pad more, about an eighth, since they need all tables
@@ -26,9 +27,10 @@ def households(household_ids: np.ndarray) -> Households:
     Raises:
         InputError: if a household is torn apart or has more than 31 members.
 
+    >>> from lpm.kernels.groups import household_sizes
     >>> home = households(np.array([4, 4, 7, 2, 2, 2]))
-    >>> home.position, home.size
-    (Array([0, 1, 0, 0, 1, 2], dtype=uint8), Array([2, 2, 1, 3, 3, 3], dtype=uint8))
+    >>> household_sizes(home)
+    Array([2, 2, 1, 3, 3, 3], dtype=uint8)
     """
     ids = checked_ids("households", household_ids)
     if len(ids) and ids.min() < 0:
@@ -50,7 +52,7 @@ def households(household_ids: np.ndarray) -> Households:
         )
     position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
     sizes = np.repeat(size.astype(np.uint8), size)
-    return Households(jnp.asarray(position.astype(np.uint8)), jnp.asarray(sizes))
+    return side_by_side(position, sizes)
 
 
 def check_together(names: np.ndarray, begin: np.ndarray) -> None:

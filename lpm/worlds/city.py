@@ -223,7 +223,7 @@ def networks(who: Population, own_region: float) -> dict[str, Any]:
     population = np.maximum(size.reshape(len(who.regions), len(BANDS)), 1)
     return {
         "band": jnp.asarray(band),
-        "households": groups.Households(jnp.asarray(who.position), jnp.asarray(who.size)),
+        "households": groups.households(who.position, who.size),
         "places": places,
         "place_kind": jnp.asarray(kind),
         "community": strata.Mixing(

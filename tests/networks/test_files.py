@@ -78,7 +78,7 @@ def test_mistakes_in_edges_are_located(tmp_path, text, said):
     path = written(tmp_path, text)
     with pytest.raises(InputError) as error:
         edges_from_file(path)
-    assert f"{path}{said}" in str(error.value) or said in str(error.value) and not said.startswith(":")
+    assert f"{path}{said}" in str(error.value) or (said in str(error.value) and not said.startswith(":"))
 
 
 def test_mistakes_are_located_in_parquet(tmp_path):

@@ -1,5 +1,6 @@
 """Households and groups against plain counting."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ def random_groups(n, n_groups, seed):
     return ids
 
 
-@pytest.mark.parametrize(("n", "n_groups"), [(5000, 300), (70, 100), (40, 1), (33, 40)])
+@pytest.mark.parametrize(("n", "n_groups"), [(2000, 120), (70, 100), (33, 1)])
 def test_group_counts_are_those_of_bincount(n, n_groups):
     ids = random_groups(n, n_groups, seed=n)
     flags = np.random.default_rng(1).random(n) < 0.3
     built, renumber = groups(ids, n_groups)
-    counts = group_counts(jnp.asarray(bits.pack_host(flags)), built)
+    counts = jax.jit(group_counts)(jnp.asarray(bits.pack_host(flags)), built)
     expected = np.bincount(ids[flags & (ids >= 0)], minlength=n_groups)
     np.testing.assert_array_equal(np.asarray(counts)[renumber], expected)
     np.testing.assert_array_equal(np.asarray(built.size)[renumber], np.bincount(ids[ids >= 0], minlength=n_groups))

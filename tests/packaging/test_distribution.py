@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-pytestmark = pytest.mark.packaging
+pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"lpm": "lpm", "kernels": "lpm/kernels", "calibration": "lpm/calibration", "configs": "lpm/configs"}
@@ -58,7 +58,7 @@ def files_of_the_tree() -> list[Path]:
     found = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            ships = path.suffix == ".py" or folder == "lpm" or (folder == "configs" and path.suffix == ".yaml")
+            ships = path.suffix == ".py" or folder in ("lpm", "configs")
             if path.is_file() and path.resolve() == path and "__pycache__" not in path.parts and ships:
                 found.append(path.relative_to(ROOT))
     return found
