@@ -64,8 +64,19 @@ def count(words: jax.Array, strata: Strata) -> jax.Array:
         if low < high:  # the words at both ends also hold agents of the neighbouring regions
             here = here.at[0].set(here[0] & jnp.uint32(0xFFFFFFFF << (low % 32) & 0xFFFFFFFF))
             here = here.at[-1].set(here[-1] & jnp.uint32(0xFFFFFFFF >> (-high % 32)))
-        rows.append(lax.population_count(here[None, :] & strata.masks[:, first:last]).astype(jnp.int32).sum(1))
+        rows.append(_members(here, strata.masks[:, first:last]))
     return jnp.stack(rows)
+
+
+def _members(words: jax.Array, masks: jax.Array) -> jax.Array:
+    """Bits set in each mask's share of the words: (words,) and (bands, words) to (bands,) int32."""
+    bands, width = masks.shape
+    whole = width // 16 * 16
+    hits = lax.population_count(words[None, :whole] & masks[:, :whole]).reshape(bands, whole // 16, 16)
+    # Sixteen words at a time: a short sum is fused with what it sums, a long one would store its terms first.
+    total = hits.sum(2, dtype=jnp.uint32).sum(1, dtype=jnp.uint32)
+    rest = lax.population_count(words[None, whole:] & masks[:, whole:]).sum(1, dtype=jnp.uint32)
+    return (total + rest).astype(jnp.int32)
 
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:

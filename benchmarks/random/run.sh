@@ -5,7 +5,7 @@
 #   ./run.sh crush            the same, then Crush of 13 rounds              (about 2 hours more)
 #   ./run.sh crush 12 steps   Crush of one number of rounds, one direction; test numbers may follow
 #
-# One core. The summary of each run is written to results/. SEED and REVERSED: see testu01.c.
+# One core. The summary of each run is written to results/. SEED=2 ./run.sh … repeats it with another seed.
 set -eu
 cd "$(dirname "$0")"
 
@@ -27,13 +27,11 @@ Elsewhere, build TestU01 and set TESTU01_INCLUDE to the folder of bbattery.h (an
 END
     exit 1
 fi
-if [ -f "$headers/../../lib/libmylib.so" ] || [ -f "$headers/../lib/libmylib.so" ]; then
-    libraries="-ltestu01 -lprobdist -lmylib -lm" # upstream's names
-else
-    libraries="-ltestu01 -ltestu01probdist -ltestu01mylib -lm" # Debian's names
-fi
-# shellcheck disable=SC2086
-${CC:-cc} -O3 -march=native -std=gnu11 -I"$headers" testu01.c -o "$build/testu01" $libraries
+compile() {
+    "${CC:-cc}" -O3 -march=native -std=gnu11 -I"$headers" testu01.c -o "$build/testu01" "$@" -lm
+}
+# Debian's names of the libraries, then TestU01's own.
+compile -ltestu01 -ltestu01probdist -ltestu01mylib 2>/dev/null || compile -ltestu01 -lprobdist -lmylib
 "$build/testu01" check
 
 # battery LOG SUITE DIRECTION ROUNDS [TEST...]: the whole output is long, its summary is what is kept.
@@ -60,11 +58,12 @@ case $#-${1:-small} in
         battery "crush-13-rounds-$direction.log" crush "$direction" 13
     done
     ;;
-*-crush)
-    suite=$1 rounds=$2 direction=${3:?write run.sh crush ROUNDS DIRECTION [TEST...]}
+[3-9]-crush | [1-9][0-9]*-crush)
+    rounds=$2 direction=$3
     shift 3
-    battery "crush-$rounds-rounds-$direction${1:+-some}${SEED:+-seed-$SEED}${REVERSED:+-reversed}.log" \
-        "$suite" "$direction" "$rounds" "$@"
+    name=crush-$rounds-rounds-$direction${1:+-some}${SEED:+-seed-$SEED}.log
+    rm -f "results/$name"
+    battery "$name" crush "$direction" "$rounds" "$@"
     ;;
 *)
     echo "run.sh: got '$*'; write run.sh, run.sh crush, or run.sh crush ROUNDS agents|steps|streams [TEST...]" >&2

@@ -10,8 +10,7 @@
  *   testu01 crush  DIRECTION ROUNDS [TEST...]  Crush, or the tests of Crush with these numbers
  *
  * DIRECTION is agents, steps or streams. Both words of a block are given one after the other.
- * In the environment, SEED=n replaces the seed 1, and REVERSED=1 gives each word with its bits reversed, since TestU01
- * looks mostly at the high bits.
+ * SEED=n in the environment replaces the seed 1.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,7 +30,6 @@ typedef enum { AGENTS, STEPS, STREAMS } Direction;
 
 static Direction direction;
 static int rounds;
-static int reversed;
 static uint64_t next_block;
 static uint32_t run_key[2], stream_key[2];
 static uint32_t words[2 * LANES];
@@ -81,14 +79,6 @@ static void fill_keys_of_streams(uint32_t *k0, uint32_t *k1)
     threefry(KEY_ROUNDS, LANES, run0, run1, k0, k1);
 }
 
-static uint32_t reverse_bits(uint32_t x)
-{
-    x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
-    x = (x >> 2 & 0x33333333) | (x & 0x33333333) << 2;
-    x = (x >> 4 & 0x0F0F0F0F) | (x & 0x0F0F0F0F) << 4;
-    return __builtin_bswap32(x);
-}
-
 static void fill_words(void)
 {
     uint32_t k0[LANES], k1[LANES], x0[LANES], x1[LANES];
@@ -104,8 +94,8 @@ static void fill_words(void)
         fill_keys_of_streams(k0, k1);
     threefry(rounds, LANES, k0, k1, x0, x1);
     for (int i = 0; i < LANES; i++) {
-        words[2 * i] = reversed ? reverse_bits(x0[i]) : x0[i];
-        words[2 * i + 1] = reversed ? reverse_bits(x1[i]) : x1[i];
+        words[2 * i] = x0[i];
+        words[2 * i + 1] = x1[i];
     }
     next_block += LANES;
     next_word = 0;
@@ -161,8 +151,7 @@ static void run_some_of_crush(unif01_Gen *generator, int n_tests, char **tests)
 static void run_battery(const char *suite, const char *direction_name, uint64_t seed, int n_tests, char **tests)
 {
     char name[120];
-    snprintf(name, sizeof name, "threefry2x32, %d rounds, along %s, seed %" PRIu64 "%s", rounds, direction_name, seed,
-             reversed ? ", bits reversed" : "");
+    snprintf(name, sizeof name, "threefry2x32, %d rounds, along %s, seed %" PRIu64, rounds, direction_name, seed);
     setvbuf(stdout, NULL, _IOLBF, 0);
     swrite_Host = FALSE;
     unif01_Gen *generator = unif01_CreateExternGenBits(name, draw);
@@ -195,7 +184,6 @@ int main(int argc, char **argv)
         if (++direction > STREAMS)
             return usage();
     rounds = atoi(argv[3]);
-    reversed = getenv("REVERSED") != NULL && strcmp(getenv("REVERSED"), "1") == 0;
     const uint64_t seed = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 10) : 1;
     if (rounds < 1 || rounds > 20)
         return usage();

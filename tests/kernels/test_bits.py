@@ -1,0 +1,85 @@
+"""Packed flags against a plain loop over bits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpm.kernels.bits import lookup, pack, pack_host, settle, total, words_for
+
+each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 4097])
+
+
+def packed_one_by_one(flags):
+    words = [0] * (-(-len(flags) // 32) + 1)
+    for agent, flag in enumerate(flags):
+        words[agent // 32] |= int(flag) << (agent % 32)
+    return np.array(words, np.uint32)
+
+
+def some_flags(n, kind):
+    if kind == "random":
+        return np.random.default_rng(n).integers(0, 2, n).astype(np.uint8)
+    return np.full(n, kind == "all", np.uint8)
+
+
+@jax.jit
+def pack_and_read(flags, agents):
+    words = pack(flags)
+    return words, lookup(words, agents), total(words)
+
+
+@each_size
+def test_packed_flags_meet_a_plain_loop(n):
+    everybody = jnp.arange(n + 1, dtype=jnp.int32)
+    for kind in ("none", "all", "random"):
+        flags = some_flags(n, kind)
+        words, read, number = pack_and_read(flags, everybody)
+        np.testing.assert_array_equal(words, packed_one_by_one(flags))
+        np.testing.assert_array_equal(read, np.append(flags, 0), err_msg="agent number n must read as 0")
+        assert int(number) == flags.sum()
+        assert (words.dtype, read.dtype, number.dtype) == (jnp.uint32, jnp.uint8, jnp.int32)
+        assert words.shape == (words_for(n),)
+
+
+@each_size
+def test_the_host_packs_as_the_device_does(n):
+    rows = np.stack([some_flags(n, kind) for kind in ("none", "all", "random")])
+    packed = pack_host(rows)
+    assert packed.dtype == np.uint32
+    np.testing.assert_array_equal(packed, [packed_one_by_one(row) for row in rows])
+    np.testing.assert_array_equal(pack_host(rows.astype(bool)), packed)
+
+
+def test_packing_and_lookup_are_the_same_for_a_batch():
+    rows = np.random.default_rng(1).integers(0, 2, (3, 33)).astype(np.uint8)
+    agents = np.random.default_rng(2).integers(0, 34, (4, 5)).astype(np.int32)
+    words, read, number = jax.vmap(pack_and_read, in_axes=(0, None))(rows, agents)
+    np.testing.assert_array_equal(words, [packed_one_by_one(row) for row in rows])
+    np.testing.assert_array_equal(read, [np.append(row, 0)[agents] for row in rows])
+    np.testing.assert_array_equal(number, rows.sum(1))
+
+
+@pytest.mark.parametrize("n", [1, 32, 100])
+def test_flags_need_one_word_in_32_and_one_for_nobody(n):
+    assert words_for(n) == int(np.ceil(n / 32)) + 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.int32, np.float32])
+def test_settling_changes_no_bit(dtype):
+    values = np.random.default_rng(3).integers(0, 200, (3, 7)).astype(dtype)
+    if dtype == np.float32:
+        values[0, :3] = np.nan, np.inf, -0.0  # whatever stands first decides the hidden condition
+    for row in (values, values[1]):
+        settled = np.asarray(jax.jit(settle)(row))
+        assert settled.dtype == row.dtype
+        assert settled.tobytes() == row.tobytes()
+    assert np.asarray(jax.vmap(settle)(values)).tobytes() == values.tobytes()
+
+
+def test_settling_has_the_derivative_of_the_identity():
+    x, direction = jnp.arange(4, dtype=jnp.float32), jnp.ones(4, jnp.float32)
+    _, tangent = jax.jvp(settle, (x,), (direction,))
+    gradient = jax.grad(lambda x: (settle(x) ** 2).sum())(x)
+    np.testing.assert_array_equal(tangent, direction)
+    np.testing.assert_array_equal(gradient, 2 * x)

@@ -1,0 +1,121 @@
+"""Counts within households and other groups against loops over members."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpm.kernels.bits import pack
+from lpm.kernels.groups import Groups, group_counts, household_counts, household_sizes, households, to_members
+
+each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 4097])
+
+
+def some_households(n, largest):
+    """Position and size of each agent, households of 1 to `largest` members side by side."""
+    rng, sizes, left = np.random.default_rng(n), [], n
+    while left:
+        sizes.append(min(left, int(rng.integers(1, largest + 1))))
+        left -= sizes[-1]
+    return np.concatenate([np.arange(s) for s in sizes]), np.concatenate([np.full(s, s) for s in sizes])
+
+
+def counted_in_households(flags, position):
+    counts = np.zeros(len(flags), int)
+    starts = [*np.flatnonzero(position == 0), len(flags)]
+    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+        counts[begin:end] = flags[begin:end].sum()
+    return counts
+
+
+@jax.jit
+def read_households(flags, built):
+    return household_counts(pack(flags), built), household_sizes(built)
+
+
+@each_size
+def test_household_counts_meet_a_loop_over_households(n):
+    flags = np.random.default_rng(1).integers(0, 2, n).astype(np.uint8)
+    for largest in (1, 4, 31):
+        position, size = some_households(n, largest)
+        built = households(position, size)
+        for here in (flags, np.ones(n, np.uint8), np.zeros(n, np.uint8)):
+            counts, sizes = read_households(here, built)
+            np.testing.assert_array_equal(counts, counted_in_households(here, position))
+            np.testing.assert_array_equal(sizes, size)
+            assert counts.dtype == sizes.dtype == jnp.uint8
+
+
+def test_household_counts_are_the_same_for_a_batch():
+    position, size = some_households(100, 9)
+    flags = np.random.default_rng(2).integers(0, 2, (3, 100)).astype(np.uint8)
+    counts, _ = jax.vmap(read_households, in_axes=(0, None))(flags, households(position, size))
+    np.testing.assert_array_equal(counts, [counted_in_households(row, position) for row in flags])
+
+
+def test_a_household_of_32_is_refused_with_the_limit_named():
+    with pytest.raises(ValueError, match="at most 31 members, got 32"):
+        households(np.arange(32), np.full(32, 32))
+
+
+def some_groups(n, count):
+    """Agents in scattered groups of uneven size, a quarter of them in none and group 0 empty; two tables, both padded."""
+    rng = np.random.default_rng(n)
+    group = np.where(rng.random(n) < 0.25, count, rng.integers(1, max(count, 2), n)).clip(max=count)
+    members = [np.flatnonzero(group == g) for g in range(count)]
+    tables = []
+    for part in (members[: count // 2], members[count // 2 :]):
+        longest = max((len(m) for m in part), default=0)
+        table = np.full((longest, len(part)), n)
+        for column, own in enumerate(part):
+            table[: len(own), column] = own
+        tables.append(table)
+    size = np.array([len(m) for m in members])
+    built = Groups(
+        tuple(jnp.asarray(table, jnp.int32) for table in tables), jnp.asarray(group, jnp.int32), jnp.asarray(size, jnp.int32)
+    )
+    return built, group, members
+
+
+@jax.jit
+def read_groups(flags, values, built):
+    return group_counts(pack(flags), built), to_members(values, built)
+
+
+@each_size
+def test_group_counts_meet_a_loop_over_members(n):
+    built, group, members = some_groups(n, 7)
+    values = np.random.default_rng(3).normal(size=7).astype(np.float32)
+    for flags in (np.random.default_rng(4).integers(0, 2, n), np.ones(n), np.zeros(n)):
+        counts, given = read_groups(flags.astype(np.uint8), values, built)
+        np.testing.assert_array_equal(counts, [flags[own].sum() for own in members])
+        np.testing.assert_array_equal(given, np.append(values, 0)[group], err_msg="who is in no group must get 0")
+        assert (counts.dtype, given.dtype) == (jnp.int32, jnp.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.float32])
+def test_members_get_their_groups_value_in_its_own_type(dtype):
+    built, group, _ = some_groups(33, 5)
+    given = to_members(jnp.arange(1, 6).astype(dtype), built)
+    assert given.dtype == dtype
+    np.testing.assert_array_equal(given, np.array([1, 2, 3, 4, 5, 0])[group])
+
+
+def test_group_counts_are_the_same_for_a_batch():
+    built, group, members = some_groups(100, 6)
+    flags = np.random.default_rng(5).integers(0, 2, (3, 100)).astype(np.uint8)
+    values = np.arange(18, dtype=np.float32).reshape(3, 6)
+    counts, given = jax.vmap(read_groups, in_axes=(0, 0, None))(flags, values, built)
+    np.testing.assert_array_equal(counts, [[row[own].sum() for own in members] for row in flags])
+    np.testing.assert_array_equal(given, [np.append(row, 0)[group] for row in values])
+
+
+def test_household_and_group_counts_agree_on_the_same_households():
+    position, size = some_households(1000, 5)
+    number = np.cumsum(position == 0) - 1
+    table = np.full((5, number[-1] + 1), 1000)
+    table[position, number] = np.arange(1000)
+    scattered = Groups((jnp.asarray(table, jnp.int32),), jnp.asarray(number, jnp.int32), jnp.asarray(np.bincount(number), jnp.int32))
+    words = pack(jnp.asarray(np.random.default_rng(6).integers(0, 2, 1000), jnp.uint8))
+    side_by_side = household_counts(words, households(position, size))
+    np.testing.assert_array_equal(to_members(group_counts(words, scattered), scattered), side_by_side)

@@ -1,0 +1,77 @@
+"""Stages and moves against plain comparisons."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpm.kernels.random import threshold
+from lpm.kernels.stages import Indicator, Stages, among, event, move, number
+
+KINDS = 6
+each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000])
+
+
+def some_stages(n):
+    return np.random.default_rng(n).integers(0, KINDS, n).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kinds", [(), (0,), (5,), (1, 2, 3), (3, 2, 1, 1), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5), (7,)])
+def test_who_is_among_stages_meets_plain_membership(kinds):
+    value = some_stages(33)
+    found = jax.jit(lambda stages: among(stages, *kinds))(Stages(value, KINDS)).value
+    assert found.dtype == jnp.uint8
+    np.testing.assert_array_equal(found, np.isin(value, kinds))
+
+
+def test_stages_at_the_ends_of_a_byte_are_told_apart():
+    value = jnp.array([0, 1, 254, 255], jnp.uint8)
+    np.testing.assert_array_equal(among(Stages(value, 256), 254, 255).value, [0, 0, 1, 1])
+    np.testing.assert_array_equal(among(Stages(value, 256), 0, 255).value, [1, 0, 0, 1])
+
+
+@jax.jit
+def step(stages, word, limit, may):
+    moved = event(word, limit, Indicator(may))
+    return moved, move(stages, moved, 4), number(moved)
+
+
+def step_one_by_one(value, word, limit, may):
+    happened = [int(m and w // 2 < l) for w, l, m in zip(word, limit, may, strict=True)]
+    return happened, [4 if h else v for h, v in zip(happened, value, strict=True)]
+
+
+@each_size
+def test_a_move_meets_a_loop_over_agents(n):
+    rng = np.random.default_rng(n)
+    value, may = some_stages(n), rng.integers(0, 2, n).astype(np.uint8)
+    word = rng.integers(0, 2**32, n, dtype=np.uint32)
+    for p in (np.zeros(n), np.ones(n), rng.random(n)):
+        limit = np.asarray(threshold(jnp.asarray(p, jnp.float32)))
+        moved, after, count = step(Stages(value, KINDS), word, limit, may)
+        happened, expected = step_one_by_one(value.tolist(), word.tolist(), limit.tolist(), may.tolist())
+        np.testing.assert_array_equal(moved.value, happened)
+        np.testing.assert_array_equal(after.value, expected)
+        assert (moved.value.dtype, after.value.dtype, count.dtype) == (jnp.uint8, jnp.uint8, jnp.int32)
+        assert int(count) == sum(happened)
+        assert after.kinds == KINDS
+
+
+def test_a_move_is_the_same_for_a_batch():
+    rng = np.random.default_rng(1)
+    value, may = rng.integers(0, KINDS, (3, 33)).astype(np.uint8), rng.integers(0, 2, (3, 33)).astype(np.uint8)
+    word = rng.integers(0, 2**32, (3, 33), dtype=np.uint32)
+    limit = threshold(jnp.float32(0.5))
+    _, after, count = jax.vmap(step, in_axes=(0, 0, None, 0))(Stages(value, KINDS), word, limit, may)
+    for k in range(3):
+        happened, expected = step_one_by_one(value[k].tolist(), word[k].tolist(), [int(limit)] * 33, may[k].tolist())
+        np.testing.assert_array_equal(after.value[k], expected)
+        assert int(count[k]) == sum(happened)
+
+
+def test_nobody_moves_whom_the_event_is_closed_to():
+    word = jnp.zeros(33, jnp.uint32)  # the lowest word: any event with a probability above 0 happens
+    moved, after, count = step(Stages(some_stages(33), KINDS), word, threshold(jnp.float32(1)), jnp.zeros(33, jnp.uint8))
+    assert not moved.value.any()
+    assert int(count) == 0
+    np.testing.assert_array_equal(after.value, some_stages(33))
