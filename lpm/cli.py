@@ -21,8 +21,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 DEFAULT = "nyc-2020"
-Config = Annotated[str, typer.Argument(help="A config file, or the name of one that comes with lpm.", show_default=True)]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the config, such as run.seed=3.")]
+Config = Annotated[
+    str, typer.Argument(help="A config file, or the name of one that comes with lpm.", show_default=True)
+]
+Set = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the config, such as run.seed=3.")
+]
 
 
 @app.command()

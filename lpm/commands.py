@@ -71,7 +71,10 @@ def run(
         results = store.open(path).load()
         picture = _draw(results, target)
     print_summary(results, console)
-    console.print(f"Results  {path}\nPicture  {picture}\nAgain    lpm show {target}      in Python: lpm.open({str(target)!r})", highlight=False)
+    console.print(
+        f"Results  {path}\nPicture  {picture}\nAgain    lpm show {target}      in Python: lpm.open({str(target)!r})",
+        highlight=False,
+    )
     console.print(f"[dim]{time.perf_counter() - begun:.0f} s in all[/]", highlight=False)
 
 
@@ -83,8 +86,12 @@ def show(path: Path, console: Console) -> None:
     results = store.open(path).load()
     committed = results["committed"].values
     if results.sizes["time"] == 0:
-        raise InputError(f"{found}: asked for results, got a store in which nothing was committed yet; wait, or run it again")
-    console.print(f"[bold]{results.attrs.get('title', found)}[/]: {results.attrs.get('agents', 0):,} agents, seed {results.attrs.get('seed')}")
+        raise InputError(
+            f"{found}: asked for results, got a store in which nothing was committed yet; wait, or run it again"
+        )
+    console.print(
+        f"[bold]{results.attrs.get('title', found)}[/]: {results.attrs.get('agents', 0):,} agents, seed {results.attrs.get('seed')}"
+    )
     full = store.records(path)
     if int(committed.min()) < full:
         console.print(f"[yellow]unfinished: {committed.min()} to {committed.max()} of {full} records a realization[/]")
@@ -104,7 +111,10 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     chosen = load(config, settings)
     calendar = chosen.run.calendar
     span = f"{calendar.steps} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
-    console.print(f"[green]{chosen.path}: good.[/] {chosen.model}, {span}, {chosen.run.realizations} realization(s)", highlight=False)
+    console.print(
+        f"[green]{chosen.path}: good.[/] {chosen.model}, {span}, {chosen.run.realizations} realization(s)",
+        highlight=False,
+    )
 
 
 def print_summary(results: Any, console: Console) -> None:
@@ -147,7 +157,9 @@ def _agents_key(settings: Any) -> str:
     for name, value in [("", settings), *vars(settings).items()]:
         if dataclasses.is_dataclass(value) and hasattr(value, "agents"):
             return ".".join(part for part in ("settings", name, "agents") if part)
-    raise InputError("--agents: asked for a number of agents, got a model without that setting; use --set with a key of its own")
+    raise InputError(
+        "--agents: asked for a number of agents, got a model without that setting; use --set with a key of its own"
+    )
 
 
 def _free(path: Path) -> Path:
@@ -179,12 +191,19 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[Any], None]]:
             if tenth > said:
                 said = tenth
                 console.print(
-                    f"{progress.done:,}/{progress.total:,} steps, {progress.rate:.2g} agent-steps/s, {progress.left:.0f} s left", highlight=False
+                    f"{progress.done:,}/{progress.total:,} steps, {progress.rate:.2g} agent-steps/s, {progress.left:.0f} s left",
+                    highlight=False,
                 )
 
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("Simulating", total=total, rate="compiling")
 
@@ -198,7 +217,11 @@ def fail(error: LpmError, console: Console) -> None:
     """Print an error a user can act on."""
     problems = error.problems if isinstance(error, InputError) else [str(error)]
     for problem in problems:
-        console.print(f"[red]error[/] {problem}" if console.is_terminal else f"error {problem}", markup=console.is_terminal, highlight=False)
+        console.print(
+            f"[red]error[/] {problem}" if console.is_terminal else f"error {problem}",
+            markup=console.is_terminal,
+            highlight=False,
+        )
     if len(problems) > 1:
         console.print(f"{len(problems)} mistakes; nothing was run", highlight=False)
 
@@ -212,4 +235,7 @@ def unexpected(error: Exception, console: Console) -> None:
     where = f"{own[-1].filename}:{own[-1].lineno}"
     text = str(error).strip().splitlines() or [""]
     console.print(f"error {where} {type(error).__name__}: {text[0]}", markup=False, highlight=False)
-    console.print("Set LPM_TRACE=1 to see the whole trace. If the place named is not in your own model, please report it.", highlight=False)
+    console.print(
+        "Set LPM_TRACE=1 to see the whole trace. If the place named is not in your own model, please report it.",
+        highlight=False,
+    )

@@ -59,7 +59,9 @@ def simulate(
     """
     if steps < 1 or every < 1 or steps % every:
         near = max(every, steps - steps % every) if every >= 1 else 1
-        raise ValueError(f"simulate: `every={every}` does not divide `steps={steps}`; use `steps={near}` or a divisor of {steps}")
+        raise ValueError(
+            f"simulate: `every={every}` does not divide `steps={steps}`; use `steps={near}` or a divisor of {steps}"
+        )
     return _simulate(model, checked(observe), steps, every, start, params, state, key)
 
 
@@ -82,7 +84,13 @@ def without_fixed(state: State) -> State:
 
 
 def frame(
-    model: Model, observe: tuple[Observable, ...], every: int, params: Any, moving: State, fixed: dict[str, Any], key: random.Key
+    model: Model,
+    observe: tuple[Observable, ...],
+    every: int,
+    params: Any,
+    moving: State,
+    fixed: dict[str, Any],
+    key: random.Key,
 ) -> tuple[State, dict[str, jax.Array]]:
     """`every` steps, and one record of each observable: the unit that `simulate` scans and `lpm.run` repeats."""
 

@@ -43,7 +43,9 @@ class Model:
                 state = dataclasses.replace(state, fixed=fixed)
             twice = info.keys() & found.keys()
             if twice:
-                raise ValueError(f"substep {name!r}: its info repeats {sorted(twice)} of an earlier substep; rename one of them")
+                raise ValueError(
+                    f"substep {name!r}: its info repeats {sorted(twice)} of an earlier substep; rename one of them"
+                )
             info |= found
         return dataclasses.replace(state, step=state.step + 1), info
 
@@ -69,4 +71,3 @@ def chain(start: Start | None = None, /, **substeps: Substep) -> Model:
     if len(set(hashes.values())) < len(hashes):
         raise ValueError(f"chain: two of the names {sorted(hashes)} give the same stream; rename one")
     return Model(tuple(substeps.items()), start)
-

@@ -19,12 +19,19 @@ def write(directory: Path, console: Console) -> None:
         InputError: if there is something in it already.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"{directory}: asked for a new or empty directory, got one that holds something; write another name")
+        raise InputError(
+            f"{directory}: asked for a new or empty directory, got one that holds something; write another name"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (directory / name).write_text((resources.files("lpm") / "templates" / name).read_text("utf-8"), "utf-8")
     except OSError as error:
-        raise InputError(f"{directory}: asked for a directory that can be written, got: {error.strerror}; write another name") from None
-    console.print(f"Wrote {', '.join(FILES)} to {directory}. Now:\n\n  cd {directory}\n  lpm run config.yaml\n  python -m pytest\n", highlight=False)
+        raise InputError(
+            f"{directory}: asked for a directory that can be written, got: {error.strerror}; write another name"
+        ) from None
+    console.print(
+        f"Wrote {', '.join(FILES)} to {directory}. Now:\n\n  cd {directory}\n  lpm run config.yaml\n  python -m pytest\n",
+        highlight=False,
+    )
     console.print("model.py reads from top to bottom; change it and run again.", highlight=False)

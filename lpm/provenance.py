@@ -41,7 +41,9 @@ def git_commit() -> str:
         return ""
 
 
-def provenance(*, config: str = "", overrides: Sequence[str] = (), seed: int = 0, title: str = "", notes: tuple[str, ...] = ()) -> dict[str, Any]:
+def provenance(
+    *, config: str = "", overrides: Sequence[str] = (), seed: int = 0, title: str = "", notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Attributes for the store: title, config text, seed, versions, commit, command and number of hosts."""
     found = versions()
     return {

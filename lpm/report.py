@@ -31,7 +31,7 @@ class Comparison:
         times: (time,) datetime64 or day numbers.
         regions: () if the series has none.
         model: (realization, time, regions or 1) float64.
-        observed: (time, regions or 1) float64.
+        observed: (time, regions or 1) float64, scaled down with the population if not everybody is simulated.
     """
 
     variable: str
@@ -50,7 +50,17 @@ def curves(results: xr.Dataset) -> list[str]:
 
 
 def _rank(name: str) -> int:
-    order = (*INFECTIONS, "onsets", "admissions", "deaths", "infectious", "hospitalised", "critical", "susceptible", "exposed")
+    order = (
+        *INFECTIONS,
+        "onsets",
+        "admissions",
+        "deaths",
+        "infectious",
+        "hospitalised",
+        "critical",
+        "susceptible",
+        "exposed",
+    )
     return order.index(name) if name in order else len(order)
 
 
@@ -130,9 +140,15 @@ def _compare(results: xr.Dataset, variable: xr.DataArray, observed: xr.DataArray
         part = values[:, window]
         rows.append(part.sum(1) if is_flow(variable) else part[:, -1])
     model = np.stack(rows, axis=1) if rows else np.zeros((values.shape[0], 0, values.shape[2]))
-    data = observed.values[inside].reshape(int(inside.sum()), -1)
+    data = observed.values[inside].reshape(int(inside.sum()), -1) * results.attrs.get("scale", 1.0)
     return Comparison(
-        observed.attrs["of"], observed.attrs["long_name"], observed.attrs.get("source", ""), starts[inside], regions, model, data
+        observed.attrs["of"],
+        observed.attrs["long_name"],
+        observed.attrs.get("source", ""),
+        starts[inside],
+        regions,
+        model,
+        data,
     )
 
 

@@ -126,7 +126,7 @@ def run(
             snapshots=engine.snapshot_shapes(snapshots),
             snapshot_every=snapshot_every,
             observed=observed,
-            attributes={**(attributes or {}), "agents": world.agents, "created": store.now()},
+            attributes={**(attributes or {}), "agents": world.agents, "scale": world.scale, "created": store.now()},
         )
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
@@ -184,7 +184,11 @@ class Engine:
         moving, keys = jax.eval_shape(lambda: self.start(0))
         world = self.world
         _, seen, _ = jax.eval_shape(
-            functools.partial(_advance_batch, world.model, world.observables, self.every), world.params, moving, self.fixed, keys
+            functools.partial(_advance_batch, world.model, world.observables, self.every),
+            world.params,
+            moving,
+            self.fixed,
+            keys,
         )
         for observable in world.observables:
             shape = seen[observable.name].shape[1:]
@@ -228,7 +232,13 @@ def _start(model: Model, params: Any, still: State, fixed: dict[str, Any], keys:
 
 
 def _advance_batch(
-    model: Model, observe: tuple[Observable, ...], every: int, params: Any, moving: State, fixed: dict[str, Any], keys: random.Key
+    model: Model,
+    observe: tuple[Observable, ...],
+    every: int,
+    params: Any,
+    moving: State,
+    fixed: dict[str, Any],
+    keys: random.Key,
 ) -> tuple[State, dict[str, jax.Array], dict[str, jax.Array]]:
     """One record of every realization, and which floats are not finite."""
 
@@ -282,20 +292,32 @@ def _store_chunk(target: store.Store, which: slice, chunk: Chunk, snapshot_every
         )
     for step, entries in snapshots:
         for offset in range(used):
-            target.write_snapshot(which.start + offset, step // snapshot_every - 1, {name: value[offset] for name, value in entries.items()})
+            target.write_snapshot(
+                which.start + offset,
+                step // snapshot_every - 1,
+                {name: value[offset] for name, value in entries.items()},
+            )
 
 
-def _check(world: World, calendar: Calendar, realizations: int, every: int, snapshots: tuple[str, ...], snapshot_every: int) -> None:
+def _check(
+    world: World, calendar: Calendar, realizations: int, every: int, snapshots: tuple[str, ...], snapshot_every: int
+) -> None:
     problems = []
     if realizations < 1:
         problems.append(f"realizations: asked for at least 1, got {realizations}; write a positive number")
     if every < 1 or calendar.steps < 1 or calendar.steps % every:
-        problems.append(f"every: `every={every}` does not divide `steps={calendar.steps}`; write a divisor of {calendar.steps}")
+        problems.append(
+            f"every: `every={every}` does not divide `steps={calendar.steps}`; write a divisor of {calendar.steps}"
+        )
     unknown = [name for name in snapshots if name not in world.state.agents]
     if unknown:
-        problems.append(f"snapshots: asked for entries of the agents ({sorted(world.state.agents)}), got {unknown}; write some of those")
+        problems.append(
+            f"snapshots: asked for entries of the agents ({sorted(world.state.agents)}), got {unknown}; write some of those"
+        )
     if snapshots and (snapshot_every < 1 or snapshot_every % max(every, 1) or snapshot_every > calendar.steps):
-        problems.append(f"snapshots: asked for a multiple of every={every} up to {calendar.steps}, got {snapshot_every}; write for example {every}")
+        problems.append(
+            f"snapshots: asked for a multiple of every={every} up to {calendar.steps}, got {snapshot_every}; write for example {every}"
+        )
     if problems:
         raise InputError(problems)
 
@@ -303,12 +325,16 @@ def _check(world: World, calendar: Calendar, realizations: int, every: int, snap
 def _new_directory(out: str | Path) -> Path:
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: asked for a new or empty directory, got one that holds something; write another --out")
+        raise InputError(
+            f"{path}: asked for a new or empty directory, got one that holds something; write another --out"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             (path / ".writable").touch()
             (path / ".writable").unlink()
     except OSError as error:
-        raise InputError(f"{path}: asked for a directory that can be written, got: {error.strerror}; write another --out") from None
+        raise InputError(
+            f"{path}: asked for a directory that can be written, got: {error.strerror}; write another --out"
+        ) from None
     return path

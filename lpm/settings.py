@@ -40,7 +40,12 @@ class Number:
     def check(self, value: float) -> float:
         """The value, if it is finite and within bounds; a ValueError that says what to write otherwise."""
         low, high = self.low, self.high
-        bad = value != value or abs(value) == float("inf") or (low is not None and value < low) or (high is not None and value > high)
+        bad = (
+            value != value
+            or abs(value) == float("inf")
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        )
         if bad:
             if low is not None and high is not None:
                 asked = f"a number from {low:g} to {high:g}"
@@ -79,7 +84,9 @@ class Calendar:
         if isinstance(day, int):
             return day
         if self.start is None:
-            raise InputError(f"a date ({day}) needs a run with a start date; write `start: {day}` under `run`, or a day's number instead")
+            raise InputError(
+                f"a date ({day}) needs a run with a start date; write `start: {day}` under `run`, or a day's number instead"
+            )
         return (day - self.start).days
 
     @property

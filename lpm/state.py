@@ -41,11 +41,15 @@ class State:
                 env[name] = value
             else:
                 known = sorted([*agents, *env])
-                raise KeyError(f"state has no entry {name!r} to replace; it has {known}; give new entries to lpm.initial_state(...)")
+                raise KeyError(
+                    f"state has no entry {name!r} to replace; it has {known}; give new entries to lpm.initial_state(...)"
+                )
         return dataclasses.replace(self, agents=agents, env=env)
 
 
-def initial_state(agents: dict[str, Any], env: dict[str, Any] | None = None, fixed: dict[str, Any] | None = None) -> State:
+def initial_state(
+    agents: dict[str, Any], env: dict[str, Any] | None = None, fixed: dict[str, Any] | None = None
+) -> State:
     """The state before the first step.
 
     Args:
@@ -57,7 +61,9 @@ def initial_state(agents: dict[str, Any], env: dict[str, Any] | None = None, fix
     fixed = dict(fixed or {})
     both = agents.keys() & (env or {}).keys()
     if both:
-        raise ValueError(f"state: an entry belongs to the agents or to the environment, got {sorted(both)} in both; rename one")
+        raise ValueError(
+            f"state: an entry belongs to the agents or to the environment, got {sorted(both)} in both; rename one"
+        )
     lengths = {name: jax.tree.leaves(value)[0].shape[0] for name, value in agents.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"agents: asked for one length, got {lengths}; every entry needs one row for each agent")

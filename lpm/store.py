@@ -58,7 +58,9 @@ class Store:
             self.array(name)[scenario, realizations, first:last] = values
         self.array("committed")[scenario, realizations] = last
 
-    def write_snapshot(self, realization: int, number: int, entries: Mapping[str, np.ndarray], scenario: int = 0) -> None:
+    def write_snapshot(
+        self, realization: int, number: int, entries: Mapping[str, np.ndarray], scenario: int = 0
+    ) -> None:
         """Write every agent's entries at one moment, in the order of the agents' ids."""
         for name, values in entries.items():
             self.array(f"snapshot_{name}")[scenario, realization, number] = values
@@ -114,7 +116,9 @@ def create(
     bounds = np.stack([starts, starts + every], axis=1)
     _numbers(group, "time_bounds", bounds, {}, ("time", "bound"))
     committed = np.zeros((len(scenarios), realizations), np.int32)
-    _numbers(group, "committed", committed, {"long_name": "records complete", "units": "1"}, ("scenario", "realization"))
+    _numbers(
+        group, "committed", committed, {"long_name": "records complete", "units": "1"}, ("scenario", "realization")
+    )
     for observable in observables:
         shape, dtype = shapes[observable.name]
         group.create_array(
@@ -145,7 +149,13 @@ def _observed(group: zarr.Group, series: Series, number: int, calendar: Calendar
     dims = (time,) if series.by is None else (time, f"observed_{series.by}_{number}")
     if series.by is not None:
         _labels(group, dims[1], series.regions)
-    attributes = {"long_name": series.label or series.variable, "units": "1", "source": series.source, "days": series.days, "of": series.variable}
+    attributes = {
+        "long_name": series.label or series.variable,
+        "units": "1",
+        "source": series.source,
+        "days": series.days,
+        "of": series.variable,
+    }
     name = f"observed_{series.variable}"
     _numbers(group, name if name not in group else f"{name}_{number}", series.values, attributes, dims)
 
@@ -161,8 +171,18 @@ def _snapshot_arrays(group, snapshots, calendar, every, scenarios, realizations)
             chunks=(1, 1, 1, agents, *shape[1:]),
             dtype=dtype,
             fill_value=FILL.get(np.dtype(dtype).kind, 0),
-            dimension_names=("scenario", "realization", "snapshot_time", "agent", *(f"{name}_{i}" for i in range(1, len(shape)))),
-            attributes={"long_name": f"{name} of every agent, in the order of their ids", "units": "1", "cell_methods": "snapshot_time: point"},
+            dimension_names=(
+                "scenario",
+                "realization",
+                "snapshot_time",
+                "agent",
+                *(f"{name}_{i}" for i in range(1, len(shape))),
+            ),
+            attributes={
+                "long_name": f"{name} of every agent, in the order of their ids",
+                "units": "1",
+                "cell_methods": "snapshot_time: point",
+            },
         )
 
 
@@ -170,15 +190,30 @@ def _time_attributes(calendar: Calendar, long_name: str) -> dict[str, Any]:
     if calendar.start is None:
         return {"long_name": f"{long_name}, counted from 0", "units": "d", "axis": "T"}
     units = f"days since {calendar.start.isoformat()}"
-    return {"long_name": long_name, "standard_name": "time", "units": units, "calendar": "proleptic_gregorian", "axis": "T"}
+    return {
+        "long_name": long_name,
+        "standard_name": "time",
+        "units": units,
+        "calendar": "proleptic_gregorian",
+        "axis": "T",
+    }
 
 
 def _labels(group: zarr.Group, dim: str, labels: tuple[str, ...]) -> None:
-    made = group.create_array(dim, shape=(len(labels),), dtype=str, chunks=(len(labels),), dimension_names=(dim,), attributes={"long_name": dim})
+    made = group.create_array(
+        dim,
+        shape=(len(labels),),
+        dtype=str,
+        chunks=(len(labels),),
+        dimension_names=(dim,),
+        attributes={"long_name": dim},
+    )
     made[:] = np.array(labels, dtype=object)
 
 
-def _numbers(group: zarr.Group, name: str, values: np.ndarray, attributes: dict[str, Any], dims: tuple[str, ...] = ()) -> None:
+def _numbers(
+    group: zarr.Group, name: str, values: np.ndarray, attributes: dict[str, Any], dims: tuple[str, ...] = ()
+) -> None:
     group.create_array(name, data=values, chunks=values.shape, dimension_names=dims or (name,), attributes=attributes)
 
 
@@ -192,7 +227,9 @@ def locate(path: str | Path) -> Path:
     for candidate in (path, path / NAME):
         if (candidate / "zarr.json").is_file():
             return candidate
-    raise InputError(f"{path}: asked for the results of a run, got {'a path without them' if path.exists() else 'no such path'}; write what `lpm run` printed")
+    raise InputError(
+        f"{path}: asked for the results of a run, got {'a path without them' if path.exists() else 'no such path'}; write what `lpm run` printed"
+    )
 
 
 def open(path: str | Path) -> xr.Dataset:

@@ -20,6 +20,7 @@ class World:
         state: networks and attributes included, before `model.start`.
         observables: what a run records.
         coords: labels of the observables' dims, such as {"region": ("Bronx", ...)}.
+        scale: agents for each real person; 0.01 if one agent in a hundred is simulated. Observed data is scaled by it.
         title: one line for tables and pictures.
         notes: what is assumed or left out; goes into the results' provenance.
     """
@@ -29,6 +30,7 @@ class World:
     state: State
     observables: tuple[Observable, ...]
     coords: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    scale: float = 1.0
     title: str = ""
     notes: tuple[str, ...] = ()
 

@@ -62,8 +62,12 @@ def hear_and_tire(params, state, key):
 
 # 4. What to look at: (state, info) -> a number. Flows are added up over a record (`over="sum"`), stocks are taken at its end.
 OBSERVABLES = (
-    lpm.Observable("newly_aware", lambda state, info: number(info["heard"]), long_name="agents who heard it", over="sum"),
-    lpm.Observable("telling", lambda state, info: number(among(state.agents["stage"], TELLING)), long_name="agents telling it"),
+    lpm.Observable(
+        "newly_aware", lambda state, info: number(info["heard"]), long_name="agents who heard it", over="sum"
+    ),
+    lpm.Observable(
+        "telling", lambda state, info: number(among(state.agents["stage"], TELLING)), long_name="agents telling it"
+    ),
 )
 
 

@@ -8,7 +8,9 @@ import lpm
 
 def simulate(settings, seed=1, steps=60):
     world = model.build(settings, lpm.Calendar(steps))
-    _, seen = lpm.simulate(world.model, world.params, world.state, lpm.key(seed), steps=steps, observe=world.observables)
+    _, seen = lpm.simulate(
+        world.model, world.params, world.state, lpm.key(seed), steps=steps, observe=world.observables
+    )
     return {name: np.asarray(values) for name, values in seen.items()}
 
 

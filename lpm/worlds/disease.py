@@ -58,7 +58,17 @@ class Disease:
     admission: ByAge = (0.001, 0.003, 0.012, 0.032, 0.049, 0.102, 0.166, 0.243, 0.273)
     intensive_care: ByAge = (0.05, 0.05, 0.05, 0.05, 0.063, 0.122, 0.274, 0.432, 0.709)
     death: ByAge = (0.5,) * 9
-    susceptibility: tuple[Annotated[float, Number(0, None, "relative")], ...] = (0.34, 0.67, 1.0, 1.0, 1.0, 1.0, 1.24, 1.47, 1.47)
+    susceptibility: tuple[Annotated[float, Number(0, None, "relative")], ...] = (
+        0.34,
+        0.67,
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+        1.24,
+        1.47,
+        1.47,
+    )
     asymptomatic_infectiousness: Annotated[float, Number(0, None, "relative")] = 0.67
 
 

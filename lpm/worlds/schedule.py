@@ -55,16 +55,23 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
         dated = [day for day in (change.from_, change.to) if isinstance(day, datetime.date)]
         if dated and calendar.start is None:
             mistakes.append(
-                Mistake((*here, "from"), f"asked for the number of a day, since the run has no start date, got {dated[0]}; write `run.start`")
+                Mistake(
+                    (*here, "from"),
+                    f"asked for the number of a day, since the run has no start date, got {dated[0]}; write `run.start`",
+                )
             )
             continue
         first = calendar.step_of(change.from_)
         last = None if change.to is None else calendar.step_of(change.to)
         span = f"from {calendar.start or 0} to {calendar.end or calendar.steps - 1}"
         if not 0 <= first < calendar.steps:
-            mistakes.append(Mistake((*here, "from"), f"asked for a day of the run ({span}), got {change.from_}; write one of those"))
+            mistakes.append(
+                Mistake((*here, "from"), f"asked for a day of the run ({span}), got {change.from_}; write one of those")
+            )
         if last is not None and last < first:
-            mistakes.append(Mistake((*here, "to"), f"asked for a day not before {change.from_}, got {change.to}; write a later one"))
+            mistakes.append(
+                Mistake((*here, "to"), f"asked for a day not before {change.from_}, got {change.to}; write a later one")
+            )
         for other, other_first, other_last in spans:
             same = changes[other].layer == change.layer
             closed = last is not None and other_last is not None and first <= other_last and other_first <= last

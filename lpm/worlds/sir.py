@@ -77,9 +77,19 @@ def infect_and_recover(params: Params, state: State, key: random.Key) -> tuple[S
 
 OBSERVABLES = (
     Observable("incidence", lambda state, info: number(info["infected"]), long_name="new infections", over="sum"),
-    Observable("susceptible", lambda state, info: number(among(state.agents["stage"], SUSCEPTIBLE)), long_name="susceptible agents"),
-    Observable("infectious", lambda state, info: number(among(state.agents["stage"], INFECTIOUS)), long_name="infectious agents"),
-    Observable("recovered", lambda state, info: number(among(state.agents["stage"], RECOVERED)), long_name="recovered agents"),
+    Observable(
+        "susceptible",
+        lambda state, info: number(among(state.agents["stage"], SUSCEPTIBLE)),
+        long_name="susceptible agents",
+    ),
+    Observable(
+        "infectious",
+        lambda state, info: number(among(state.agents["stage"], INFECTIOUS)),
+        long_name="infectious agents",
+    ),
+    Observable(
+        "recovered", lambda state, info: number(among(state.agents["stage"], RECOVERED)), long_name="recovered agents"
+    ),
 )
 
 
