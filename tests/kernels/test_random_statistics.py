@@ -113,7 +113,7 @@ def test_binomial_counts_keep_to_their_ends():
 
 
 # Numbers of agents at which the permutation's domain is just filled, just passed, or walked for long.
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 16, 17, 33, 256, 257, 1000, 4097])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 33, 257, 1000, 4097])
 def test_exactly_as_many_are_chosen_as_asked(n):
     counts = np.unique([0, 1, n // 2, n - 1, n, n + 5])
     key = random.at(random.key(6), n)
@@ -144,7 +144,7 @@ def test_every_agent_is_chosen_equally_often(n, count):
     assert scipy.stats.chi2.sf(statistic, n - 1) > P
 
 
-@pytest.mark.parametrize(("n", "count"), [(4, 2), (5, 2), (7, 3), (12, 2)])
+@pytest.mark.parametrize(("n", "count"), [(4, 2), (5, 2), (7, 3)])
 def test_every_subset_is_chosen_equally_often(n, count):
     times = 10_000
     found = chosen_often(n, count, times, seed=8) @ (1 << np.arange(n))
@@ -152,6 +152,20 @@ def test_every_subset_is_chosen_equally_often(n, count):
     counts = [np.count_nonzero(found == subset) for subset in subsets]
     assert sum(counts) == times
     assert same_distribution(counts, np.full(len(subsets), times / len(subsets))) > P
+
+
+@pytest.mark.parametrize(("n", "count"), [(16, 8), (64, 32)])
+def test_every_pair_is_chosen_together_equally_often(n, count):
+    times = 20_000
+    taken = chosen_often(n, count, times, seed=10).astype(float)
+    off = taken.T @ taken - times * count * (count - 1) / (n * (n - 1))
+    np.fill_diagonal(off, 0)
+    of_agent = off.sum(0) / (n - 2)
+    off -= of_agent[:, None] + of_agent  # what is left belongs to the pairs alone, and its parts all have one variance
+    np.fill_diagonal(off, 0)
+    together = np.cumprod((count - np.arange(4)) / (n - np.arange(4)))  # that one, two, three, four agents are all chosen
+    variance = times * (together[1] - 2 * together[2] + together[3])
+    assert scipy.stats.chi2.sf((off**2).sum() / 2 / variance, n * (n - 3) / 2) > P
 
 
 def test_two_keys_choose_independent_samples():

@@ -13,7 +13,7 @@ from lpm import Observable, World, networks
 from lpm.kernels import random
 from lpm.worlds import city
 from lpm.worlds.schedule import LAYERS, Change
-from tests.laws.worlds import CALENDAR, CITY, STEPS, WORLDS, same, simulated, sir_on_a_graph, small_city
+from tests.laws.worlds import CALENDAR, CITY, IMPORTED, STEPS, WORLDS, same, simulated, sir_on_a_graph, small_city
 
 
 def by_id(world: World) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_a_change_on_one_day_leaves_all_days_before_it(layer):
 
 
 def test_importation_that_ends_leaves_all_days_before_its_end():
-    ended = city.build(dataclasses.replace(CITY, importation=(city.Importation(20, to=9),)), CALENDAR)
+    ended = city.build(dataclasses.replace(CITY, importation=(city.Importation(IMPORTED, to=9),)), CALENDAR)
     one, other = simulated(small_city()), simulated(ended)
     assert all(np.array_equal(one[name][:10], other[name][:10]) for name in one)
     assert not np.array_equal(one["stages"][10:], other["stages"][10:])

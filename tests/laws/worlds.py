@@ -34,10 +34,11 @@ def seir_small_world() -> World:
     return seir.build(settings, CALENDAR)
 
 
+IMPORTED = 60_000  # infections a day in the whole city, of which this part of it gets 20
 CITY = city.Settings(
     people=city.People(agents=3001),
     transmission=city.Transmission(household=0.6, school=0.4, work=0.4, community=0.4),
-    importation=(city.Importation(per_day=20),),
+    importation=(city.Importation(per_day=IMPORTED),),
     disease=Disease(admission=(0.4,) * 9, intensive_care=(0.5,) * 9),
 )
 
