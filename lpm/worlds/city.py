@@ -24,6 +24,7 @@ from lpm.kernels.stages import Indicator, Stages, among, move
 from lpm.populations.population import Population
 from lpm.settings import Calendar, Fraction, Mistake, Number, Rate
 from lpm.world import World
+from lpm.worlds.contacts import check_file
 from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
 from lpm.worlds.schedule import LAYERS, Change, Day, check_schedule, contact_table
 
@@ -250,6 +251,7 @@ def networks(who: Population, own_region: float) -> dict[str, Any]:
 def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     """Mistakes that no single setting shows."""
     mistakes = check_schedule(settings.schedule, calendar, ("schedule",))
+    mistakes += check_file(settings.people.file, ("people", "file"))
     for name, values in vars(settings.disease).items():
         if isinstance(values, tuple) and len(values) != len(BANDS):
             asked = f"asked for {len(BANDS)} values, one for each age band {', '.join(BANDS)}, got {len(values)}"

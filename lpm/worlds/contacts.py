@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from lpm.kernels import strata
-from lpm.settings import Fraction, Number
+from lpm.settings import Fraction, Mistake, Number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,22 @@ class Contacts:
         mean_degree: contacts of each agent; not used if well mixed.
         rewired: share of a small world's contacts that are shortcuts.
         seed: of the network.
+        file: an edge list instead: CSV or parquet with the columns source and target, one row for each pair of contacts. Its agents
+            are simulated, and the number of agents, `kind` and what follows it are not used.
     """
 
     kind: Literal["erdos_renyi", "small_world", "heavy_tailed", "well_mixed"] = "erdos_renyi"
     mean_degree: Annotated[float, Number(0, 1000, "contacts of each agent")] = 10.0
     rewired: Fraction = 0.1
     seed: Annotated[int, Number(0, 2**63, "seed of the network")] = 0
+    file: str | None = None
+
+
+def check_file(file: str | None, path: tuple[str | int, ...]) -> list[Mistake]:
+    """A mistake if a file that the settings name does not exist."""
+    if file is None or Path(file).is_file():
+        return []
+    return [Mistake(path, f"asked for a file, got {file!r}, which is not there; write its path from the folder you start lpm in")]
 
 
 def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:
@@ -37,6 +48,11 @@ def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:
         contacts: what kind.
         agents: how many.
     """
+    if contacts.file is not None:
+        from lpm import networks
+
+        graph, order = networks.graph(networks.edges_from_file(contacts.file)[0])
+        return graph, order.astype(np.uint32)
     if contacts.kind == "well_mixed":
         everybody = strata.strata(np.zeros(agents, np.int64), np.zeros(agents, np.int64), 1, 1)
         one = jnp.ones((1, 1), jnp.float32)

@@ -16,9 +16,9 @@ from lpm import Observable, State, chain, initial_state
 from lpm.kernels import contagion, hazards, random
 from lpm.kernels.course import Course, Stage, entered, leave_probabilities, progress
 from lpm.kernels.stages import Indicator, Stages, among, move, number
-from lpm.settings import Calendar, Days, Fraction, Number, Positive, Rate
+from lpm.settings import Calendar, Days, Fraction, Mistake, Number, Positive, Rate
 from lpm.world import World
-from lpm.worlds.contacts import Contacts, network
+from lpm.worlds.contacts import Contacts, check_file, network
 
 Deviation = Annotated[float, Number(0, None, "days")]
 
@@ -116,6 +116,11 @@ OBSERVABLES = (
 )
 
 
+def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
+    """Mistakes that no single setting shows."""
+    return check_file(settings.contacts.file, ("contacts", "file"))
+
+
 def build(settings: Settings, calendar: Calendar) -> World:
     """The world that the settings describe.
 
@@ -129,9 +134,9 @@ def build(settings: Settings, calendar: Calendar) -> World:
         model=chain(first_cases, progress=progress_course, infect=infect),
         params=Params(*(jnp.float32(value) for value in values)),
         state=initial_state(
-            agents={"stage": Stages(jnp.zeros(settings.agents, jnp.uint8), kinds=stages.size)},
+            agents={"stage": Stages(jnp.zeros(len(ids), jnp.uint8), kinds=stages.size)},
             fixed={"id": jnp.asarray(ids), "course": stages, "contacts": contacts},
         ),
         observables=OBSERVABLES,
-        title=f"SEIR, {settings.agents:,} agents, {settings.contacts.kind.replace('_', ' ')}",
+        title=f"SEIR, {len(ids):,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
     )

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from lpm import Observable, State, chain, initial_state
 from lpm.kernels import contagion, random, stages
 from lpm.kernels.stages import Stages, among, event, move, number
-from lpm.settings import Calendar, Days, Fraction, Positive, Rate
+from lpm.settings import Calendar, Days, Fraction, Mistake, Positive, Rate
 from lpm.world import World
-from lpm.worlds.contacts import Contacts, network
+from lpm.worlds.contacts import Contacts, check_file, network
 
 SUSCEPTIBLE, INFECTIOUS, RECOVERED = 0, 1, 2
 
@@ -93,6 +93,11 @@ OBSERVABLES = (
 )
 
 
+def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
+    """Mistakes that no single setting shows."""
+    return check_file(settings.contacts.file, ("contacts", "file"))
+
+
 def build(settings: Settings, calendar: Calendar) -> World:
     """The world that the settings describe.
 
@@ -105,9 +110,9 @@ def build(settings: Settings, calendar: Calendar) -> World:
         model=chain(first_cases, infect_and_recover=infect_and_recover),
         params=Params(*(jnp.float32(x) for x in (settings.transmission, settings.infectious_days, settings.initial))),
         state=initial_state(
-            agents={"stage": Stages(jnp.zeros(settings.agents, jnp.uint8), kinds=3)},
+            agents={"stage": Stages(jnp.zeros(len(ids), jnp.uint8), kinds=3)},
             fixed={"id": jnp.asarray(ids), "contacts": contacts},
         ),
         observables=OBSERVABLES,
-        title=f"SIR, {settings.agents:,} agents, {settings.contacts.kind.replace('_', ' ')}",
+        title=f"SIR, {len(ids):,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
     )

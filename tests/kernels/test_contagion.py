@@ -45,7 +45,8 @@ def layer_and_matrix(name):
         home = np.repeat(np.arange(N), rng.integers(1, 7, N))[:N]
         size = np.bincount(home)[home]
         place = np.arange(N) - np.searchsorted(home, home)
-        return Layer(groups.households(place, size), jnp.float32(0.7)), 0.7 * same(home) / np.maximum(size - 1, 1)[:, None]
+        matrix = 0.7 * same(home) / np.maximum(size - 1, 1)[:, None]
+        return Layer(groups.households(place, size), jnp.float32(0.7)), matrix
     if name == "groups":
         label = rng.integers(-1, 8, N)
         label[label == 3] = 5  # group 3 is empty
@@ -60,8 +61,8 @@ def layer_and_matrix(name):
         return Layer(network, jnp.asarray(rate)), (rate / np.maximum(size - 1, 1))[label][:, None] * same(label)
     region, band = np.repeat([0, 1], [37, 63]), rng.integers(0, 3, N)
     ages, regions = rng.random((3, 3)).astype(np.float32), np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    population = np.array([[np.count_nonzero((region == r) & (band == a)) for a in range(3)] for r in range(2)], np.float32)
-    mixing = strata.Mixing(strata.strata(region, band, 2, 3), jnp.asarray(ages), jnp.asarray(regions), jnp.asarray(population))
+    population = np.bincount(3 * region + band, minlength=6).reshape(2, 3).astype(np.float32)
+    mixing = strata.Mixing(strata.strata(region, band, 2, 3), *map(jnp.asarray, (ages, regions, population)))
     matrix = regions[region[:, None], region] * ages[band[:, None], band] / population[region, band]
     return Layer(mixing, jnp.float32(0.5)), 0.5 * matrix
 

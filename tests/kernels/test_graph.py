@@ -42,7 +42,7 @@ def read(flags, values, built):
 def test_neighbour_sums_meet_a_matrix_product(n, by_agent):
     matrix = adjacency(n, 4)
     built = tables_of(matrix, by_agent)
-    values = np.random.default_rng(1).integers(-50, 50, n).astype(np.float32)  # whole numbers: no sum of them is rounded
+    values = np.random.default_rng(1).integers(-50, 50, n).astype(np.float32)  # whole: no sum is rounded
     for flags in (np.random.default_rng(2).integers(0, 2, n), np.ones(n, int), np.zeros(n, int)):
         counts, sums, degree = read(flags.astype(np.uint8), values, built)
         np.testing.assert_array_equal(counts, matrix @ flags)

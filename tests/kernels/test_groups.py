@@ -1,5 +1,7 @@
 """Counts within households and other groups against loops over members."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +24,7 @@ def some_households(n, largest):
 
 def counted_in_households(flags, position):
     counts = np.zeros(len(flags), int)
-    starts = [*np.flatnonzero(position == 0), len(flags)]
-    for begin, end in zip(starts[:-1], starts[1:], strict=True):
+    for begin, end in itertools.pairwise([*np.flatnonzero(position == 0), len(flags)]):
         counts[begin:end] = flags[begin:end].sum()
     return counts
 
@@ -58,8 +59,13 @@ def test_a_household_of_32_is_refused_with_the_limit_named():
         households(np.arange(32), np.full(32, 32))
 
 
+def groups_of(tables, group, size):
+    rows = tuple(jnp.asarray(table, jnp.int32) for table in tables)
+    return Groups(rows, jnp.asarray(group, jnp.int32), jnp.asarray(size, jnp.int32))
+
+
 def some_groups(n, count):
-    """Agents in scattered groups of uneven size, a quarter of them in none and group 0 empty; two tables, both padded."""
+    """Agents in scattered groups of uneven size, a quarter in none, group 0 empty; two padded tables."""
     rng = np.random.default_rng(n)
     group = np.where(rng.random(n) < 0.25, count, rng.integers(1, max(count, 2), n)).clip(max=count)
     members = [np.flatnonzero(group == g) for g in range(count)]
@@ -71,10 +77,7 @@ def some_groups(n, count):
             table[: len(own), column] = own
         tables.append(table)
     size = np.array([len(m) for m in members])
-    built = Groups(
-        tuple(jnp.asarray(table, jnp.int32) for table in tables), jnp.asarray(group, jnp.int32), jnp.asarray(size, jnp.int32)
-    )
-    return built, group, members
+    return groups_of(tables, group, size), group, members
 
 
 @jax.jit
@@ -115,7 +118,7 @@ def test_household_and_group_counts_agree_on_the_same_households():
     number = np.cumsum(position == 0) - 1
     table = np.full((5, number[-1] + 1), 1000)
     table[position, number] = np.arange(1000)
-    scattered = Groups((jnp.asarray(table, jnp.int32),), jnp.asarray(number, jnp.int32), jnp.asarray(np.bincount(number), jnp.int32))
+    scattered = groups_of([table], number, np.bincount(number))
     words = pack_host(np.random.default_rng(6).integers(0, 2, 1000))
     side_by_side = jax.jit(household_counts)(words, households(position, size))
     one_by_one = jax.jit(lambda words, groups: to_members(group_counts(words, groups), groups))(words, scattered)

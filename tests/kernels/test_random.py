@@ -1,4 +1,4 @@
-"""Keyed draws against plain references, and what they may depend on. Their statistics are in test_random_statistics.py."""
+"""Keyed draws against plain references, and what they may depend on; test_random_statistics.py has their laws."""
 
 import hashlib
 from fractions import Fraction
@@ -11,6 +11,7 @@ from jax.extend.random import threefry2x32_p
 
 from lpm.kernels import random
 
+words, bernoulli, categorical = map(jax.jit, (random.words, random.bernoulli, random.categorical))
 each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 4097])
 
 
@@ -75,7 +76,7 @@ def test_twenty_rounds_are_jax_own_threefry():
 @each_size
 def test_words_are_threefry_of_id_and_step(n):
     key = random.at(random.stream(random.key(5), "infect"), 17)
-    first, second = jax.jit(random.words)(key, ids(n))
+    first, second = words(key, ids(n))
     assert first.dtype == second.dtype == jnp.uint32
     k = tuple(key.words.tolist())
     for agent in {0, n // 2, n - 1}:
@@ -95,9 +96,9 @@ def test_keys_are_derived_as_written():
 
 def test_a_draw_depends_on_no_other_id_and_no_order():
     key = random.at(random.key(1), 3)
-    drawn = np.stack(random.words(key, ids(1000)))
+    drawn = np.stack(words(key, ids(1000)))
     some = np.random.default_rng(3).permutation(1000)[:97].astype(np.uint32)
-    np.testing.assert_array_equal(np.stack(random.words(key, jnp.asarray(some))), drawn[:, some])
+    np.testing.assert_array_equal(np.stack(words(key, jnp.asarray(some))), drawn[:, some])
 
 
 def test_every_part_of_the_key_changes_every_draw():
@@ -120,7 +121,7 @@ def test_realizations_are_the_same_alone_and_in_a_batch():
         return random.words(random.at(random.stream(random.key(9, realization), "infect"), realization), ids(33))
 
     together = np.stack(jax.jit(jax.vmap(draw))(jnp.arange(3, dtype=jnp.uint32)), 1)
-    np.testing.assert_array_equal(together, [np.stack(draw(r)) for r in range(3)])
+    np.testing.assert_array_equal(together, [np.stack(jax.jit(draw)(r)) for r in range(3)])
 
 
 def test_a_seed_outside_64_bits_is_refused():
@@ -161,8 +162,7 @@ def test_an_event_happens_below_its_threshold_and_not_at_it():
 @each_size
 def test_bernoulli_meets_its_reference_and_never_and_always(n):
     key, p = random.at(random.key(2), 5), np.random.default_rng(7).random(n).astype(np.float32)
-    word = np.asarray(random.words(key, ids(n))[0]).astype(float)
-    bernoulli = jax.jit(random.bernoulli)
+    word = np.asarray(words(key, ids(n))[0]).astype(float)
     drawn = bernoulli(key, ids(n), p)
     assert drawn.dtype == jnp.uint8
     np.testing.assert_array_equal(drawn, word // 2 < np.floor(p * 2.0**31))
@@ -173,13 +173,13 @@ def test_bernoulli_meets_its_reference_and_never_and_always(n):
 def test_categories_meet_a_search_in_the_running_sums():
     rng = np.random.default_rng(8)
     word = rng.integers(0, 2**32, 1000, dtype=np.uint32)
-    for p in ([1.0], [0.2, 0.5, 0.3], [0, 1, 0], [0.5, 0, 0.5, 0]):
+    for p in ([1.0], [0.2, 0.5, 0.3], [0, 1, 0], [0.5, 0, 0.5]):
         limits = np.asarray(random.threshold(jnp.asarray(np.cumsum(p)[:-1], jnp.float32)))
         expected = np.searchsorted(limits, word >> 1, side="right")
-        drawn = jax.jit(random.categorical)(word, limits)
+        drawn = categorical(word, limits)
         assert drawn.dtype == jnp.uint8
         np.testing.assert_array_equal(drawn, expected)
-        np.testing.assert_array_equal(random.categorical(word, jnp.repeat(limits[:, None], 1000, 1)), expected)
+        np.testing.assert_array_equal(categorical(word, np.repeat(limits[:, None], 1000, 1)), expected)
         assert all(p[category] > 0 for category in expected)
 
 
@@ -187,4 +187,4 @@ def test_each_agent_may_have_its_own_categories():
     word = np.random.default_rng(9).integers(0, 2**32, 33, dtype=np.uint32)
     limits = np.sort(np.random.default_rng(10).integers(0, 2**31, (3, 33), dtype=np.uint32), 0)
     expected = [np.searchsorted(limits[:, i], word[i] >> 1, side="right") for i in range(33)]
-    np.testing.assert_array_equal(random.categorical(word, limits), expected)
+    np.testing.assert_array_equal(categorical(word, limits), expected)

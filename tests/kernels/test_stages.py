@@ -71,7 +71,8 @@ def test_a_move_is_the_same_for_a_batch():
 
 def test_nobody_moves_whom_the_event_is_closed_to():
     word = jnp.zeros(33, jnp.uint32)  # the lowest word: any event with a probability above 0 happens
-    moved, after, count = step(Stages(some_stages(33), KINDS), word, threshold(jnp.float32(1)), jnp.zeros(33, jnp.uint8))
+    nobody = jnp.zeros(33, jnp.uint8)
+    moved, after, count = step(Stages(some_stages(33), KINDS), word, threshold(jnp.float32(1)), nobody)
     assert not moved.value.any()
     assert int(count) == 0
     np.testing.assert_array_equal(after.value, some_stages(33))

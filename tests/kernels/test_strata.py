@@ -47,7 +47,8 @@ def test_counts_meet_a_loop_over_agents(sizes, bands):
     division = strata(region, band, len(sizes), bands)
     assert division.shape == (len(sizes), bands)
     n = len(region)
-    for flags in (np.ones(n, np.uint8), np.zeros(n, np.uint8), np.random.default_rng(1).integers(0, 2, n).astype(np.uint8)):
+    for flags in (np.ones(n), np.zeros(n), np.random.default_rng(1).integers(0, 2, n)):
+        flags = flags.astype(np.uint8)
         counts = count_packed(flags, division)
         assert counts.dtype == jnp.int32
         np.testing.assert_array_equal(counts, counted_one_by_one(flags, region, band, len(sizes), bands))
@@ -106,7 +107,8 @@ def some_mixing(sizes, bands):
     ages = rng.random((bands, bands)).astype(np.float32)
     regions = rng.random((len(sizes), len(sizes))).astype(np.float32)
     regions /= regions.sum(1, keepdims=True)
-    population = np.maximum(counted_one_by_one(np.ones(len(region), int), region, band, len(sizes), bands), 1).astype(np.float32)
+    living = counted_one_by_one(np.ones(len(region), int), region, band, len(sizes), bands)
+    population = np.maximum(living, 1).astype(np.float32)
     division = strata(region, band, len(sizes), bands)
     return Mixing(division, jnp.asarray(ages), jnp.asarray(regions), jnp.asarray(population)), region, band
 

@@ -25,7 +25,7 @@ def grow(params, state, key):
     wealth = state.agents["wealth"] + won.astype(jnp.float32)
     lost = params["value"]
     wealth = wealth.at[17].set(jnp.where(state.step == params["wealth"], lost, wealth[17]))
-    price = jnp.where(state.step == params["price"], lost, wealth.mean())
+    price = jnp.where(state.step == params["price"], lost, 1 + won.mean(dtype=jnp.float32))
     return state.replace(wealth=wealth, price=price), {"won": won.sum(dtype=jnp.int32)}
 
 
