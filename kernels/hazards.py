@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammainc
+from jax.scipy.special import gammaincc
 
 
 def probability(rate: jax.Array) -> jax.Array:
@@ -38,14 +38,14 @@ def competing(rates: jax.Array) -> tuple[jax.Array, jax.Array]:
         (...) probability and (causes, ...) shares, which are 0 where all rates are.
     """
     total = rates.sum(0)
-    return probability(total), rates / jnp.where(total > 0, total, 1)
+    return probability(total), rates / jnp.where(total > 0, total, 1)[None]
 
 
 def phases(mean: float, deviation: float) -> int:
-    """How many phases a dwell time takes, so that its mean and standard deviation come nearest those asked for.
+    """How many phases a dwell time takes, so that its mean is met and its variance nearly.
 
     A chain of k phases, each left with probability k / mean per step, lasts a negative binomial time with variance
-    mean (mean - k) / k; equating it with deviation^2 gives k = mean^2 / (mean + deviation^2). This is the gamma
+    mean (mean - k) / k; equating it with deviation^2 gives k = mean^2 / (mean + deviation^2), here rounded. This is the gamma
     distribution's discrete counterpart (the linear chain trick; Hurtado & Kirosingh 2019, J. Math. Biol. 79).
 
     Args:
@@ -82,6 +82,7 @@ def gamma_hazards(mean: jax.Array, deviation: jax.Array, steps: int) -> jax.Arra
     """
     shape = (mean / deviation) ** 2
     scale = deviation**2 / mean
-    distribution = gammainc(shape, jnp.arange(steps + 1, dtype=jnp.float32) / scale)
-    left = 1 - distribution[:-1]
-    return jnp.clip((distribution[1:] - distribution[:-1]) / jnp.where(left > 1e-6, left, 1), 0, 1) + (left <= 1e-6)
+    # The share that has not left is summed from the tail: one minus the rest would lose it to rounding.
+    left = gammaincc(shape, jnp.arange(steps + 1, dtype=jnp.float32) / scale)
+    some = left[:-1] > 1e-30
+    return jnp.where(some, jnp.clip(1 - left[1:] / jnp.where(some, left[:-1], 1), 0, 1), 1)

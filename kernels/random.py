@@ -75,7 +75,7 @@ def name_hash(name: str) -> int:
     """A 32-bit number for a stream's name, the same in every process and version.
 
     >>> name_hash("infect")
-    2389374033
+    1069389491
     """
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
@@ -180,22 +180,25 @@ def binomial(word: jax.Array, trials: jax.Array, probability: jax.Array, *, most
     """
     u = uniform(word)
     p = jnp.clip(probability, 0, 1).astype(jnp.float32) * jnp.ones_like(u)
-    n = trials.astype(jnp.float32)
-    odds = p / jnp.where(p < 1, 1 - p, 1)
-    mass = jnp.where(p < 1, (1 - p) ** n, 0)
+    n = trials.astype(jnp.int32)
+    # Beyond one half the failures are counted instead: (1 - p)^n would underflow.
+    swapped = p > 0.5
+    p, u = jnp.where(swapped, 1 - p, p), jnp.where(swapped, 1 - 2.0**-24 - u, u)
+    odds, mass = p / (1 - p), (1 - p) ** n.astype(jnp.float32)
     total, count = mass, jnp.zeros(u.shape, jnp.int32)
     for x in range(most):
         count = count + (u >= total).astype(jnp.int32)
-        mass = mass * odds * jnp.maximum(n - x, 0) / (x + 1)
+        mass = mass * odds * jnp.maximum(n - x, 0).astype(jnp.float32) / (x + 1)
         total = total + mass
-    return jnp.where(p < 1, jnp.minimum(count, trials.astype(jnp.int32)), trials.astype(jnp.int32))
+    count = jnp.minimum(count, n)
+    return jnp.where(swapped, n - count, count)
 
 
 def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
     """A sample of exactly `count` agents out of the ids 0 .. n - 1, each subset equally likely up to the generator's quality.
 
-    An agent is chosen if a keyed permutation of the ids takes it below `count`: a Feistel network of six rounds, walked
-    until it lands below n (Black & Rogaway 2002). No agent needs to know of another, so any division of the agents
+    An agent is chosen if a keyed permutation of the ids takes it below `count`: a Feistel network, walked until it lands
+    below n (Black & Rogaway 2002), of six rounds, or twelve below 64 agents, where fewer would favour some pairs. No agent needs to know of another, so any division of the agents
     among ranks chooses the same ones.
 
     Args:
@@ -211,11 +214,12 @@ def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
     4
     """
     half = max(1, (max(n - 1, 1).bit_length() + 1) // 2)
+    rounds = 12 if half < 4 else 6
     mask = jnp.uint32(2**half - 1)
 
     def shuffle(x):
         left, right = x >> half, x & mask
-        for r in range(6):
+        for r in range(rounds):
             mixed, _ = threefry((key.words[0], key.words[1]), (right, key.step ^ jnp.uint32((r + 1) << 24)), rounds=12)
             left, right = right, left ^ (mixed & mask)
         return (left << half) | right
@@ -224,4 +228,4 @@ def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
         return jnp.any(x >= n)
 
     place = jax.lax.while_loop(outside, lambda x: jnp.where(x >= n, shuffle(x), x), shuffle(ids.astype(jnp.uint32)))
-    return (place < jnp.asarray(count).astype(jnp.uint32)).astype(jnp.uint8)
+    return (place < jnp.maximum(jnp.asarray(count), 0).astype(jnp.uint32)).astype(jnp.uint8)

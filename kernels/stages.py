@@ -7,12 +7,11 @@ run and then costs nothing; lpm.kernels.shadows says what it holds otherwise.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, random
+from lpm.kernels import bits, random, shadows
 from lpm.kernels.bits import settle
 
 
@@ -27,7 +26,7 @@ class Indicator:
     """
 
     value: jax.Array
-    shadow: Any = None
+    shadow: shadows.Flow | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -43,7 +42,7 @@ class Stages:
 
     value: jax.Array
     kinds: int = dataclasses.field(metadata={"static": True})
-    shadow: Any = None
+    shadow: shadows.Shadow | None = None
 
 
 def among(stages: Stages, *kinds: int) -> Indicator:
@@ -56,7 +55,10 @@ def among(stages: Stages, *kinds: int) -> Indicator:
     for low, high in _ranges(kinds):
         inside = stages.value == low if low == high else (stages.value >= low) & (stages.value <= high)
         value = value | inside
-    return Indicator(value.astype(jnp.uint8))
+    found = value.astype(jnp.uint8)
+    if stages.shadow is None:
+        return Indicator(found)
+    return Indicator(found, shadows.of_kinds(stages.shadow, stages.value, tuple(sorted(set(kinds)))))
 
 
 def _ranges(kinds: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -70,22 +72,56 @@ def _ranges(kinds: tuple[int, ...]) -> list[tuple[int, int]]:
     return runs
 
 
-def event(word: jax.Array, limit: jax.Array, among: Indicator) -> Indicator:
+def event(word: jax.Array, chance: jax.Array, among: Indicator) -> Indicator:
     """A Bernoulli event, possible only for some agents.
 
     Args:
         word: (n,) uint32, from `random.words`.
-        limit: () or (n,) uint32, from `random.threshold`.
-        among: who can have it.
+        chance: () or (n,) float32, its probability; or uint32 from `random.threshold`, which carries no derivative.
+        among: who can have it; for a derivative, an indicator made by the function `among`.
     """
-    return Indicator(settle(random.happens(word, limit) & among.value))
+    by_limit = chance.dtype == jnp.uint32
+    happens = random.happens(word, chance if by_limit else random.threshold(chance))
+    value = settle(happens & among.value)
+    if among.shadow is None:
+        return Indicator(value)
+    probability = chance.astype(jnp.float32) * jnp.float32(2.0**-31) if by_limit else chance
+    return Indicator(value, shadows.of_event(among.shadow, word, happens, probability))
+
+
+def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) -> Indicator:
+    """A sample of exactly `count` agents, those of them who are among the given ones: everybody's chance is count / n.
+
+    Args:
+        key: stream and step.
+        ids: (n,) uint32, all agents.
+        count: () float32, rounded to a whole number; its derivative is that of the number before.
+        among: who can be chosen; for a derivative, an indicator made by the function `among`.
+
+    >>> chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), Indicator(jnp.ones(10, jnp.uint8))).value.sum()
+    Array(4, dtype=uint8)
+    """
+    n = ids.shape[0]
+    taken = random.chosen(key, ids, n, jnp.round(count))
+    value = taken & among.value
+    if among.shadow is None:
+        return Indicator(value)
+    return Indicator(value, shadows.of_event(among.shadow, jnp.zeros_like(ids), taken, count / n))
 
 
 def move(stages: Stages, event: Indicator, target: int) -> Stages:
-    """Those who have the event go to the target stage."""
-    return dataclasses.replace(stages, value=settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value)))
+    """Those who have the event go to the target stage.
+
+    An event without a derivative of its own (an `Indicator` made from values that no parameter moves) takes along all that the
+    agent might have been.
+    """
+    value = settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value))
+    if stages.shadow is None:
+        return dataclasses.replace(stages, value=value)
+    return dataclasses.replace(stages, value=value, shadow=shadows.moved(stages.shadow, event.shadow, event.value, target))
 
 
 def number(indicator: Indicator) -> jax.Array:
-    """How many agents say yes: () int32, exact."""
-    return bits.total(bits.pack(indicator.value))
+    """How many agents say yes: () int32, exact; with a derivative, the same number as float32."""
+    count = bits.total(bits.pack(indicator.value))
+    return count if indicator.shadow is None else shadows.counted(count, indicator.shadow.mass)

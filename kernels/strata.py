@@ -64,6 +64,8 @@ def count(words: jax.Array, strata: Strata) -> jax.Array:
         if low < high:  # the words at both ends also hold agents of the neighbouring regions
             here = here.at[0].set(here[0] & jnp.uint32(0xFFFFFFFF << (low % 32) & 0xFFFFFFFF))
             here = here.at[-1].set(here[-1] & jnp.uint32(0xFFFFFFFF >> (-high % 32)))
+        else:
+            here = jnp.zeros_like(here)
         rows.append(_members(here, strata.masks[:, first:last]))
     return jnp.stack(rows)
 

@@ -1,0 +1,241 @@
+"""Derivatives of discrete states: what a stage would have been, carried beside what it is.
+
+A derivative of an expectation is carried by *ghosts*: an agent that is in stage r would, had a parameter been a little different, be
+in stage k with a little probability m dθ. Each agent has such a mass m for each stage, and they sum to zero:
+
+    mass_k = d E[1{stage = k}] / dθ,        sum_k mass_k = 0
+
+An agent's own stage moves with the event that was drawn, its ghosts in other stages with the probability of that event. Contagion
+needs a second number for each network: the mass weighted by the share of the ghost's contacts that it has not used yet
+(`lpm.kernels.ghosts`). Both are zero in value and live in the tangent alone: operations on them return them unchanged and
+only say how their tangents go on, so that a run that can be differentiated has the bits and nearly the speed of one that cannot.
+
+The theory is in docs/theory/gradients.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lpm.kernels import random
+
+Rule = Literal["cavity", "smooth", "straight_through", "gumbel"]
+RULES: tuple[str, ...] = get_args(Rule)
+TEMPERATURE = 0.5  # of the rule "gumbel"
+
+Rows = tuple[jax.Array, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Shadow:
+    """The derivative that `Stages` carry.
+
+    Args:
+        mass: for each stage, (n,) float32.
+        outgoing: for each layer of contagion, for each stage, (n,) float32.
+        arrivals: for each stage, the derivative of having come into it in the latest move, or None; not kept from step to step.
+        rule: static.
+    """
+
+    mass: Rows
+    outgoing: tuple[Rows, ...] = ()
+    arrivals: Rows | None = None
+    rule: str = dataclasses.field(default="cavity", metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """The derivative that an `Indicator` carries, by the stage its agents are in.
+
+    Args:
+        value: (n,) uint8, the agents' own stages when it was found.
+        mass: for each of `kinds`, (n,) float32.
+        outgoing: for each layer, for each of `kinds`, (n,) float32.
+        used: how the contacts of ghosts were used up by the event, or None.
+        kinds: static.
+        rule: static.
+    """
+
+    value: jax.Array
+    mass: Rows
+    outgoing: tuple[Rows, ...]
+    used: Any
+    kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    rule: str = dataclasses.field(metadata={"static": True})
+
+
+def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
+    """The shadow of stages that no parameter has touched yet."""
+    return Shadow(tuple(jnp.zeros(value.shape, jnp.float32) for _ in range(kinds)), rule=rule)
+
+
+def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """An operation on shadows: in value the shadow it is given, in tangent what `rule` says.
+
+    Args:
+        rule: `(constants, tangent of the shadow, tangents of the inputs) -> tangent`, linear in the tangents.
+
+    Returns:
+        an operation `(shadow, inputs, constants) -> shadow`; constants may depend on parameters, but their tangents are not used.
+    """
+
+    @jax.custom_jvp
+    def operation(shadow, inputs, constants):
+        return shadow
+
+    def tangent(primals, tangents):
+        return primals[0], rule(primals[2], tangents[0], tangents[1])
+
+    operation.defjvp(tangent)
+    return operation
+
+
+def linear(
+    forward: Callable[[jax.Array], jax.Array], transpose: Callable[[jax.Array], jax.Array], x: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
+    """A linear map with a transpose of its own: a gather whose transpose is a gather, where JAX would scatter.
+
+    It is written as the solution y of 1 y = (0, forward(x)), since `custom_linear_solve` is the one operation of JAX that may be told its
+    transpose and may be batched.
+
+    Args:
+        forward: the map, from x.shape to `shape`.
+        transpose: its transpose, from `shape` to x.shape.
+        x: float32.
+        shape: of the result.
+    """
+
+    def solve(_, pair):
+        return jnp.zeros(x.shape, x.dtype), forward(pair[0])
+
+    def transpose_solve(_, pair):
+        return transpose(pair[1]), jnp.zeros(shape, x.dtype)
+
+    return lax.custom_linear_solve(lambda pair: pair, (x, jnp.zeros(shape, x.dtype)), solve, transpose_solve)[1]
+
+
+def symmetric(forward: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """A linear map that is its own transpose."""
+    return lax.custom_linear_solve(lambda y: y, x, lambda _, y: forward(y), symmetric=True)
+
+
+def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array) -> jax.Array:
+    """What an agent's chance of an event weighs in the derivative, given whether the event happened.
+
+    The expectation of a right weight is 1: then it does not matter whether it falls on those who had the event and would not have had
+    it, on those who would have had it, or on both, as long as ghosts live on as they should.
+
+    Args:
+        rule: see `RULES`.
+        happens: (n,) uint8.
+        chance: () or (n,) float32.
+        word: (n,) uint32, the draw.
+
+    Returns:
+        (n,) float32.
+    """
+    if rule == "smooth":  # those who did not have the event (right coupling: Arya et al. 2022, section 2.3)
+        return jnp.where(happens == 1, 0, 1 / jnp.maximum(1 - chance, 1e-6))
+    if rule == "gumbel":  # the slope of a logistic curve instead of a step (Jang et al. 2017; Maddison et al. 2017, equation 12)
+        inside = jnp.clip(chance, 1e-6, 1 - 1e-6)
+        odds = jnp.log(inside) - jnp.log1p(-inside)
+        u = jnp.clip(random.uniform(word), 1e-6, 1 - 1e-6)
+        soft = jax.nn.sigmoid((odds - jnp.log(u) + jnp.log1p(-u)) / TEMPERATURE)
+        return soft * (1 - soft) / (TEMPERATURE * inside * (1 - inside))
+    return jnp.ones_like(word, jnp.float32)
+
+
+def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
+    """The derivative of being in one of some stages."""
+    mass = tuple(shadow.mass[k] for k in kinds)
+    return Flow(value, mass, tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing), None, kinds, shadow.rule)
+
+
+def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array) -> Flow:
+    """The derivative of an event with the given chance, possible in the stages of `flow`.
+
+    leaving_k = mass_k (event drawn if k is the agent's own stage, else chance) + [k is its own stage] weight d chance
+
+    Args:
+        flow: of the stages in which it is possible.
+        word: (n,) uint32, the draw.
+        happens: (n,) uint8, whether it would happen to the agent in these stages.
+        chance: () or (n,) float32, its probability.
+    """
+    kinds, rule = flow.kinds, flow.rule
+
+    def tangent(constants, layers, inputs):
+        value, word, happens, chance = constants
+        fresh = coupling(rule, happens, chance, word) * inputs[0]
+        drawn = happens.astype(jnp.float32)
+
+        def leaving(k, row):
+            own = value == k
+            return jnp.where(own, drawn * row + fresh, chance * row)
+
+        return tuple(tuple(leaving(k, row) for k, row in zip(kinds, rows, strict=True)) for rows in layers)
+
+    before = (flow.mass, *flow.outgoing)
+    mass, *outgoing = carried(tangent)(before, (chance,), (flow.value, word, happens, chance))
+    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing))
+
+
+def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
+    """The shadow after those who have an event went to a target stage.
+
+    Args:
+        shadow: before.
+        flow: of the event; None for one that depends on no parameter: then all that an agent might be goes along.
+        event: (n,) uint8.
+        target: a stage.
+    """
+    if flow is None:
+        keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
+        mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
+        return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None)
+    outgoing = shadow.outgoing
+    while len(outgoing) < len(flow.outgoing):
+        outgoing = (*outgoing, tuple(jnp.zeros_like(row) for row in shadow.mass))
+    if flow.used is not None:
+        outgoing = flow.used.apply(outgoing, flow.value)
+    kinds = flow.kinds
+
+    def tangent(_, rows, leaving):
+        return tuple(_shift(stock, out, kinds, target) for stock, out in zip(rows, leaving, strict=True))
+
+    mass, *rest = carried(tangent)((shadow.mass, *outgoing), (flow.mass, *flow.outgoing), ())
+    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), arrivals=None)
+
+
+def _shift(rows: Rows, leaving: Rows, kinds: tuple[int, ...], target: int) -> Rows:
+    new = list(rows)
+    for k, row in zip(kinds, leaving, strict=True):
+        if k != target:
+            new[k] = new[k] - row
+            new[target] = new[target] + row
+    return tuple(new)
+
+
+@jax.custom_jvp
+def counted(count: jax.Array, rows: Rows) -> jax.Array:
+    """A count as float32, with the derivative that its rows carry.
+
+    Args:
+        count: () int32.
+        rows: (n,) float32 each.
+    """
+    return count.astype(jnp.float32)
+
+
+@counted.defjvp
+def _(primals, tangents):
+    count, _ = primals
+    return count.astype(jnp.float32), sum(row.sum() for row in tangents[1])
