@@ -15,7 +15,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, graph, groups, random, strata
+from lpm.kernels import bits, ghosts, graph, groups, random, strata
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
@@ -52,14 +52,17 @@ class Infectious:
     weight: jax.Array | float = 1.0
 
 
-def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer) -> jax.Array:
+def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer, derivative: bool = False) -> jax.Array:
     """The hazard lambda of one layer for each agent, (n,) float32, 1/step.
 
     Args:
         classes: (packed flags, weight) for each class of infectious agents.
         layer: see `Layer`.
+        derivative: whether rates and weights have one.
     """
     network, rate = layer.network, layer.rate
+    to_members = groups.rates_to_members if derivative else groups.to_members
+    spread = strata.rates_to_agents if derivative else strata.spread
 
     def weighted(counts):
         total = None
@@ -75,9 +78,9 @@ def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Laye
         return rate * weighted(lambda words: groups.household_counts(words, network)) / others
     if isinstance(network, groups.Groups):
         others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
-        return groups.to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
+        return to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
     met = strata.meet(weighted(lambda words: strata.count(words, network.strata)), network)
-    return strata.spread(rate * met, network.strata)
+    return spread(rate * met, network.strata)
 
 
 def infections(
@@ -103,7 +106,14 @@ def infections(
     """
     classes = [(bits.pack(among(stages, *each.kinds).value), each.weight) for each in infectious]
     limit = _limit(classes, layers, susceptibility, outside)
-    return Indicator(bits.settle(random.happens(word, limit) & among(stages, susceptible).value))
+    who = among(stages, susceptible)
+    value = bits.settle(random.happens(word, limit) & who.value)
+    if stages.shadow is None:
+        return Indicator(value)
+    hazard = _hazard(classes, layers, susceptibility, outside, derivative=True)
+    exposure = _exposure(word, limit, layers, infectious, susceptibility)
+    kinds = tuple(each.kinds for each in infectious)
+    return Indicator(value, ghosts.infected(stages.shadow, who.shadow, hazard + jnp.zeros(value.shape, jnp.float32), exposure, kinds))
 
 
 def _limit(classes, layers, susceptibility, outside) -> jax.Array:
@@ -116,11 +126,35 @@ def _limit(classes, layers, susceptibility, outside) -> jax.Array:
             table = bits.settle(random.threshold(probability(hazards)))
             counts = graph.neighbour_counts(classes[0][0], network)
             return table.at[counts.astype(jnp.int32)].get(mode="promise_in_bounds")
+    hazard = _hazard(classes, layers, susceptibility, outside)
+    return random.threshold(probability(bits.settle(hazard)))
+
+
+def _hazard(classes, layers, susceptibility, outside, derivative: bool = False) -> jax.Array:
+    """s_i (h_i + sum_l lambda_{l,i}): (n,) float32, or () if no layer and no susceptibility tells agents apart."""
     hazard = None if outside is None else jnp.asarray(outside)
     for layer in layers:
-        own = layer_hazard(classes, layer)
+        own = layer_hazard(classes, layer, derivative)
         hazard = own if hazard is None else hazard + own
     if hazard is None:
-        return jnp.uint32(0)
-    return random.threshold(probability(bits.settle(hazard if susceptibility is None else hazard * susceptibility)))
+        return jnp.float32(0)
+    return hazard if susceptibility is None else hazard * susceptibility
 
+
+def _exposure(word, limit, layers, infectious, susceptibility) -> ghosts.Exposure:
+    """What the derivative needs to know of the step."""
+    contacts, crowds = [], []
+    weights = tuple(jnp.asarray(each.weight, jnp.float32) for each in infectious)
+    for layer in layers:
+        if isinstance(layer.network, strata.Mixing):
+            crowds.append(ghosts.Crowd(layer.network, layer.rate, weights))
+            continue
+        if isinstance(layer.network, graph.Graph):
+            rate = layer.rate
+        elif isinstance(layer.network, groups.Households):
+            rate = layer.rate / (jnp.maximum(groups.household_sizes(layer.network), 2).astype(jnp.float32) - 1)
+        else:
+            rate = groups.to_members(layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network)
+        contacts.append(ghosts.Contacts(layer.network, tuple(rate * weight for weight in weights)))
+    chance = jnp.broadcast_to(limit.astype(jnp.float32) * jnp.float32(2.0**-31), word.shape)
+    return ghosts.Exposure(random.happens(word, limit), chance, word, susceptibility, tuple(contacts), tuple(crowds))

@@ -12,10 +12,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import random
+from lpm.kernels import random, shadows
 from lpm.kernels.bits import settle
 from lpm.kernels.hazards import phase_probability
-from lpm.kernels.stages import Indicator, Stages, among
+from lpm.kernels.shadows import Rows, Shadow
+from lpm.kernels.stages import Indicator, Stages, among, plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Course:
         """The stages that lead to one of two others."""
         return tuple(stage for stage in self.stages if len(stage.leads_to) == 2)
 
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
     def first(self, name: str) -> int:
         """The number of a stage's first phase."""
         return self._firsts[name]
@@ -146,6 +151,7 @@ def progress(
     target = value + jnp.uint8(1)
     for stage in course.passing:
         target = jnp.where(value == course.last(stage.name), jnp.uint8(course.first(stage.leads_to[0])), target)
+    takes_first = None
     if fork is not None:
         second, row = target, jnp.zeros(value.shape, jnp.uint8)
         for number, stage in enumerate(course.forks):
@@ -155,11 +161,115 @@ def progress(
         bands = fork.shape[1]
         index = row.astype(jnp.int32) * bands + (0 if band is None else band.astype(jnp.int32))
         first_limit = settle(random.threshold(fork).reshape(-1)).at[index].get(mode="promise_in_bounds")
-        target = jnp.where(random.happens(words[1], first_limit) == 1, target, second)
-    return dataclasses.replace(stages, value=settle(jnp.where(leaves == 1, target, value)))
+        takes_first = random.happens(words[1], first_limit)
+        target = jnp.where(takes_first == 1, target, second)
+    after = settle(jnp.where(leaves == 1, target, value))
+    if stages.shadow is None:
+        return dataclasses.replace(stages, value=after)
+    drawn = _Drawn(value, leaves, takes_first, words[0], words[1], band)
+    return dataclasses.replace(stages, value=after, shadow=_progressed(stages.shadow, drawn, leave, fork, course))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """What was drawn for each agent: (n,) uint8 or uint32."""
+
+    value: jax.Array
+    leaves: jax.Array
+    takes_first: jax.Array | None
+    leave_word: jax.Array
+    fork_word: jax.Array
+    band: jax.Array | None
+
+
+def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array | None, course: Course) -> Shadow:
+    """The shadow after a step of the course."""
+    nothing = tuple(jnp.zeros_like(shadow.mass[0]) for _ in course.stages)
+    rule = shadow.rule
+
+    def tangent(constants, before, inputs):
+        drawn, leave, fork = constants
+        layers, _ = before
+        moves = [_moves(stage, s, drawn, (leave, fork), inputs, course, rule) for s, stage in enumerate(course.passing)]
+        found = [_carry(rows, drawn, moves, course) for rows in layers]
+        return tuple(rows for rows, _ in found), found[0][1]
+
+    (mass, *outgoing), arrivals = shadows.carried(tangent)(
+        ((shadow.mass, *shadow.outgoing), nothing), (leave, fork), (drawn, leave, fork)
+    )
+    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(outgoing), arrivals=arrivals)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Move:
+    """How a stage is left, with the agent's own events and for ghosts.
+
+    Args:
+        stage: which.
+        leaves: (n,) bool, the agent's own event.
+        chance: () float32, for ghosts.
+        d_chance: (n,) float32, weighted; of agents whose own stage it is.
+        first: (n,) float32, the probability of the first following stage, or None if there is one.
+        took_first: (n,) float32, whether the agent itself took it.
+        d_first: (n,) float32, weighted.
+    """
+
+    stage: Stage
+    leaves: jax.Array
+    chance: jax.Array
+    d_chance: jax.Array
+    first: jax.Array | None = None
+    took_first: jax.Array | None = None
+    d_first: jax.Array | None = None
+
+
+def _moves(stage: Stage, number: int, drawn: _Drawn, chances, tangents, course: Course, rule: str) -> _Move:
+    leave, fork = chances
+    weight = shadows.coupling(rule, drawn.leaves, leave[number], drawn.leave_word)
+    move = _Move(stage, drawn.leaves == 1, leave[number], weight * tangents[0][number])
+    if len(stage.leads_to) == 1:
+        return move
+    row = course.forks.index(stage)
+    first = shadows.by_band(fork[row], drawn.band, drawn.value.shape)
+    d_first = shadows.by_band(tangents[1][row], drawn.band, drawn.value.shape)
+    weight = shadows.coupling(rule, drawn.takes_first, first, drawn.fork_word)
+    return dataclasses.replace(move, first=first, took_first=drawn.takes_first.astype(jnp.float32), d_first=weight * d_first)
+
+
+def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course) -> tuple[Rows, Rows]:
+    """Rows after a step, and what arrived in each stage."""
+    after, arrived = list(rows), [jnp.zeros_like(rows[0]) for _ in course.stages]
+    names = [stage.name for stage in course.stages]
+
+    def arrive(name: str, amount: jax.Array) -> None:
+        after[course.first(name)] = after[course.first(name)] + amount
+        arrived[names.index(name)] = arrived[names.index(name)] + amount
+
+    for move in moves:
+        for k in course.kinds(move.stage.name):
+            own = drawn.value == k
+            leaving = jnp.where(own, jnp.where(move.leaves, rows[k], 0) + move.d_chance, move.chance * rows[k])
+            after[k] = after[k] - leaving
+            if k != course.last(move.stage.name):
+                after[k + 1] = after[k + 1] + leaving
+            elif move.first is None:
+                arrive(move.stage.leads_to[0], leaving)
+            else:
+                left = own & move.leaves
+                first = leaving * jnp.where(left, move.took_first, move.first) + jnp.where(left, move.d_first, 0)
+                arrive(move.stage.leads_to[0], first)
+                arrive(move.stage.leads_to[1], leaving - first)
+    return tuple(after), tuple(arrived)
 
 
 def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicator:
     """Who came into a stage between two moments."""
     kinds = course.kinds(name)
-    return Indicator(among(after, *kinds).value & ~among(before, *kinds).value & jnp.uint8(1))
+    value = among(plain(after), *kinds).value & ~among(plain(before), *kinds).value & jnp.uint8(1)
+    if after.shadow is None:
+        return Indicator(value)
+    if after.shadow.arrivals is None:
+        raise ValueError(f"entered: the derivative of having come into {name!r} is known after `progress` and before any other move")
+    row = after.shadow.arrivals[course.stages.index(course.stage(name))]
+    return Indicator(value, shadows.Flow(after.value, (row,), (), None, (course.first(name),), after.shadow.rule))

@@ -19,13 +19,11 @@ counts the other members who could be infected.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import shadows
-from lpm.kernels.shadows import Flow, Rows
+from lpm.kernels import bits, graph, groups, shadows, strata
+from lpm.kernels.shadows import Flow, Rows, Shadow
 
 Hazards = tuple[jax.Array, ...]  # of each class of infectious stages, () or (n,) float32, per contact and step
 
@@ -92,30 +90,125 @@ def emitted(rows: Rows, value: jax.Array, classes: tuple[tuple[int, ...], ...], 
     return sum(parts[1:], start=parts[0])
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Contacts:
-    """What the rule needs to know of one layer with contacts; all functions are linear.
+    """What the rule needs to know of a layer in which everybody has certain contacts.
 
     Args:
+        network: a graph, households or groups.
         hazards: see `Hazards`.
-        others: sums of an (n,) float32 over each agent's contacts.
-        number: (n,) float32, how many contacts escaped infection and could still have it.
     """
 
+    network: graph.Graph | groups.Households | groups.Groups
     hazards: Hazards
-    others: Any
-    number: Any
 
 
-def infected(
-    flow: Flow,
-    outgoing: tuple[Rows, ...],
-    mass: Rows,
-    *,
-    happens: jax.Array,
-    chance: jax.Array,
-    hazard: jax.Array,
-    susceptibility: jax.Array | None,
-    layers: Any,
-) -> Flow:
-    raise NotImplementedError
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Crowd:
+    """What the rule needs to know of a layer in which everybody may meet everybody: contacts are never used up.
+
+    Args:
+        mixing: the network.
+        rate: () float32.
+        weights: infectiousness of each class of infectious stages, () float32.
+    """
+
+    mixing: strata.Mixing
+    rate: jax.Array
+    weights: tuple[jax.Array, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """What happened to the susceptible in a step.
+
+    Args:
+        happens: (n,) uint8, whether infection happens to the agent if it is susceptible.
+        chance: (n,) float32, its probability.
+        word: (n,) uint32, the draw.
+        susceptibility: (n,) float32, or None.
+        contacts, crowds: the layers.
+    """
+
+    happens: jax.Array
+    chance: jax.Array
+    word: jax.Array
+    susceptibility: jax.Array | None
+    contacts: tuple[Contacts, ...]
+    crowds: tuple[Crowd, ...]
+
+
+def sums(network: graph.Graph | groups.Households | groups.Groups, values: jax.Array) -> jax.Array:
+    """The sum of (n,) float32 over each agent's contacts, itself left out; symmetric, and so is its derivative."""
+    if isinstance(network, graph.Graph):
+        return shadows.symmetric(lambda v: graph.neighbour_sums(v, network), values)
+    if isinstance(network, groups.Households):
+        return shadows.symmetric(lambda v: groups.housemate_sums(v, network), values)
+    return shadows.symmetric(lambda v: groups.to_members(groups.group_sums(v, network), network) - v, values)
+
+
+def available(network: graph.Graph | groups.Households | groups.Groups, flags: jax.Array) -> jax.Array:
+    """How many of each agent's contacts are flagged, (n,) float32; at least 1 so that it can divide."""
+    words = bits.pack(flags)
+    if isinstance(network, graph.Graph):
+        counts = graph.neighbour_counts(words, network).astype(jnp.float32)
+    elif isinstance(network, groups.Households):
+        counts = (groups.household_counts(words, network) - flags).astype(jnp.float32)
+    else:
+        counts = groups.to_members(groups.group_counts(words, network).astype(jnp.float32), network) - flags.astype(jnp.float32)
+    return jnp.maximum(counts, 1)
+
+
+def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, classes: tuple[tuple[int, ...], ...]) -> Flow:
+    """The derivative of an infection.
+
+    Args:
+        shadow: of the stages before.
+        flow: of being susceptible, one stage.
+        hazard: (n,) float32 of each agent; its tangent is what parameters change with everybody's stage as it is.
+        exposure: see `Exposure`.
+        classes: the stages of each class of infectious stages.
+    """
+    (susceptible,) = flow.kinds
+    rule = flow.rule
+    cavity = rule == "cavity"
+    nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
+    outgoing = (*shadow.outgoing, *(nothing for _ in exposure.contacts))[: len(exposure.contacts)] if cavity else ()
+
+    def tangent(constants, before, inputs):
+        value, exposure = constants
+        d_hazard, mass, outgoing = inputs
+        own = value == susceptible
+        stayed = own & (exposure.happens == 0)
+        more = sum(_from_crowd(crowd, mass, classes) for crowd in exposure.crowds)
+        back = []
+        for contacts, rows in zip(exposure.contacts, outgoing if cavity else exposure.contacts, strict=True):
+            if not cavity:
+                more = more + sums(contacts.network, sum(h * sum(mass[k] for k in c) for h, c in zip(contacts.hazards, classes, strict=True)))
+                continue
+            push = emitted(rows, value, classes, contacts.hazards)
+            more = more + sums(contacts.network, push)
+            reflected = sums(contacts.network, jnp.where(stayed, push, 0))
+            back.append(reflected / available(contacts.network, stayed.astype(jnp.uint8)))
+        scale = jnp.float32(1) if exposure.susceptibility is None else exposure.susceptibility
+        if rule in ("cavity", "smooth"):
+            weight = stayed.astype(jnp.float32)
+        else:
+            weight = jnp.where(own, shadows.coupling(rule, exposure.happens, exposure.chance, exposure.word) * (1 - exposure.chance), 0)
+        born = weight * (d_hazard + scale * more)
+        leaves = jnp.where(own, exposure.happens.astype(jnp.float32), exposure.chance)
+        new = [born, *(born - weight * scale * lost for lost in back)]
+        return tuple((leaves * row[0] + fresh,) for row, fresh in zip(before, new, strict=True))
+
+    before = (flow.mass, *((rows[susceptible],) for rows in outgoing))
+    mass, *rest = shadows.carried(tangent)(before, (hazard, shadow.mass, outgoing), (flow.value, exposure))
+    used = Used(tuple(contacts.hazards for contacts in exposure.contacts), classes) if cavity and exposure.contacts else None
+    return dataclasses.replace(flow, mass=mass, outgoing=tuple(rest), used=used)
+
+
+def _from_crowd(crowd: Crowd, mass: Rows, classes: tuple[tuple[int, ...], ...]) -> jax.Array:
+    weighted = sum(weight * sum(mass[k] for k in kinds) for weight, kinds in zip(crowd.weights, classes, strict=True))
+    return strata.met_by_agents(weighted, crowd.mixing) * crowd.rate

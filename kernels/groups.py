@@ -8,13 +8,14 @@ similar length share a table, so that little is padded.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import bits
+from lpm.kernels import bits, shadows
 
 LARGEST_HOUSEHOLD = 31  # a household is read as a window of at most 31 bits
 
@@ -28,11 +29,13 @@ class Households:
         start: (words, 32) int8, for each bit of the packed flags, the first bit of its household counted from its own word's.
         size: (words, 32) uint8, how many members the household has.
         agents: n, static; the bits after them are nobody's.
+        most: members of the largest household, static.
     """
 
     start: jax.Array
     size: jax.Array
     agents: int = dataclasses.field(metadata={"static": True})
+    most: int = dataclasses.field(default=LARGEST_HOUSEHOLD, metadata={"static": True})
 
 
 def households(position: np.ndarray, size: np.ndarray) -> Households:
@@ -51,7 +54,7 @@ def households(position: np.ndarray, size: np.ndarray) -> Households:
     fill = (0, -n % 32)
     place = np.pad(np.asarray(position, np.int8), fill).reshape(-1, 32)
     members = np.pad(np.asarray(size, np.uint8), fill).reshape(-1, 32)
-    return Households(jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n)
+    return Households(jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n, int(size.max()) if n else 1)
 
 
 def household_sizes(households: Households) -> jax.Array:
@@ -97,6 +100,25 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
     return counts.reshape(-1)[: households.agents]
 
 
+def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
+    """The sum of a real value over the other members of each agent's household: (n,) float32 to (n,) float32."""
+    n = households.agents
+    first = (households.start - jnp.arange(32, dtype=jnp.int8)[None, :]).reshape(-1)[:n]  # of the household, from the agent
+    last = first + household_sizes(households).astype(jnp.int8)
+    reach = households.most - 1
+    padded = jnp.pad(values, (reach, reach))
+    total = jnp.zeros_like(values)
+    for step in (*range(-reach, 0), *range(1, reach + 1)):
+        total = total + jnp.where((first <= step) & (step < last), padded[reach + step : reach + step + n], 0)
+    return total
+
+
+def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
+    """The sum of a real value over each group: (n,) float32 to (groups,) float32."""
+    padded = jnp.pad(values, (0, 1))
+    return jnp.concatenate([padded.at[row].get(mode="promise_in_bounds").sum(0) for row in groups.rows])
+
+
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
     return jnp.concatenate([bits.lookup(words, row).sum(0, dtype=jnp.int32) for row in groups.rows])
@@ -112,3 +134,9 @@ def to_members(values: jax.Array, groups: Groups) -> jax.Array:
         (n,), the same dtype.
     """
     return bits.settle(jnp.pad(values, (0, 1))).at[groups.group].get(mode="promise_in_bounds")
+
+
+def rates_to_members(rates: jax.Array, groups: Groups) -> jax.Array:
+    """As `to_members`, with a derivative: (groups,) float32 to (n,) float32."""
+    spread = functools.partial(to_members, groups=groups)
+    return shadows.linear(spread, lambda v: group_sums(v, groups), rates, groups.group.shape)

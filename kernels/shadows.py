@@ -40,7 +40,7 @@ class Shadow:
     Args:
         mass: for each stage, (n,) float32.
         outgoing: for each layer of contagion, for each stage, (n,) float32.
-        arrivals: for each stage, the derivative of having come into it in the latest move, or None; not kept from step to step.
+        arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was `progress`.
         rule: static.
     """
 
@@ -151,6 +151,23 @@ def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array) 
         soft = jax.nn.sigmoid((odds - jnp.log(u) + jnp.log1p(-u)) / TEMPERATURE)
         return soft * (1 - soft) / (TEMPERATURE * inside * (1 - inside))
     return jnp.ones_like(word, jnp.float32)
+
+
+def by_band(table: jax.Array, band: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+    """Each agent's entry of a small table, with a transpose that sums band by band.
+
+    Args:
+        table: (bands,) float32, of at most some tens.
+        band: (n,) integer, or None if there is one band.
+        shape: (n,).
+    """
+    if band is None:
+        return jnp.broadcast_to(table[0], shape)
+
+    def total(values):
+        return jnp.stack([jnp.where(band == b, values, 0).sum() for b in range(table.shape[0])])
+
+    return linear(lambda t: t.at[band.astype(jnp.int32)].get(mode="promise_in_bounds"), total, table, shape)
 
 
 def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:

@@ -45,6 +45,11 @@ class Stages:
     shadow: shadows.Shadow | None = None
 
 
+def plain(stages: Stages) -> Stages:
+    """The same stages without a derivative."""
+    return dataclasses.replace(stages, shadow=None)
+
+
 def among(stages: Stages, *kinds: int) -> Indicator:
     """Who is in any of the given stages.
 
@@ -106,7 +111,9 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
     value = taken & among.value
     if among.shadow is None:
         return Indicator(value)
-    return Indicator(value, shadows.of_event(among.shadow, jnp.zeros_like(ids), taken, count / n))
+    flow = dataclasses.replace(among.shadow, rule="smooth")  # one more is one of those who were not chosen
+    found = shadows.of_event(flow, jnp.zeros_like(ids), taken, count / n)
+    return Indicator(value, dataclasses.replace(found, rule=among.shadow.rule))
 
 
 def move(stages: Stages, event: Indicator, target: int) -> Stages:

@@ -7,13 +7,15 @@ Agents stand sorted by region; each age band has a packed mask. A count by regio
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import bits
+from lpm.kernels import bits, shadows
+from lpm.kernels.stages import Indicator
 
 
 @jax.tree_util.register_dataclass
@@ -86,6 +88,21 @@ def spread(values: jax.Array, strata: Strata) -> jax.Array:
     return bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
 
 
+def sums(values: jax.Array, strata: Strata) -> jax.Array:
+    """The sum of a real value over each stratum: (n,) float32 to (regions, bands) float32."""
+    rows = []
+    for region, (low, high) in enumerate(zip(strata.bounds[:-1], strata.bounds[1:], strict=True)):
+        first = region * strata.shape[1]
+        band = jnp.arange(first, first + strata.shape[1]).astype(jnp.uint8)[:, None]
+        rows.append(jnp.where(strata.code[None, low:high] == band, values[None, low:high], 0).sum(1))
+    return jnp.stack(rows)
+
+
+def rates_to_agents(rates: jax.Array, strata: Strata) -> jax.Array:
+    """As `spread`, with a derivative: (regions, bands) float32 to (n,) float32."""
+    return shadows.linear(lambda r: spread(r, strata), lambda v: sums(v, strata), rates, strata.code.shape)
+
+
 def mix(matrix: jax.Array, values: jax.Array) -> jax.Array:
     """A small matrix applied along the first axis, result_i = sum_j matrix_ij values_j, summed in a fixed order.
 
@@ -136,3 +153,41 @@ def meet(infectious: jax.Array, mixing: Mixing) -> jax.Array:
     """As `pressure`, from numbers of infectious agents, (regions, bands) float32."""
     prevalence = infectious / mixing.population
     return mix(mixing.regions, mix(mixing.ages, prevalence.T).T)
+
+
+def met_by_agents(infectious: jax.Array, mixing: Mixing) -> jax.Array:
+    """What each agent meets, from how infectious each agent is: (n,) float32 to (n,) float32, linear.
+
+    y = C S x, with S the sums over strata and C the contacts between them, spread to agents; the transpose is S^T C^T in turn.
+    """
+    divided = mixing.strata
+
+    def forward(_, x):
+        return spread(meet(sums(x, divided), mixing), divided)
+
+    def transpose(_, y):
+        back = mix(mixing.regions.T, mix(mixing.ages.T, sums(y, divided).T).T)
+        return spread(back / mixing.population, divided)
+
+    return jax.lax.custom_linear_solve(lambda x: x, infectious, forward, transpose)
+
+
+def count_of(indicator: Indicator, strata: Strata) -> jax.Array:
+    """How many agents of each stratum say yes: (regions, bands) int32, exact; with a derivative, the same numbers as float32."""
+    numbers = count(bits.pack(indicator.value), strata)
+    if indicator.shadow is None:
+        return numbers
+    return _counted(numbers, indicator.shadow.mass, strata)
+
+
+@jax.custom_jvp
+def _counted(numbers: jax.Array, rows: tuple[jax.Array, ...], strata: Strata) -> jax.Array:
+    return numbers.astype(jnp.float32)
+
+
+@_counted.defjvp
+def _(primals, tangents):
+    numbers, _, divided = primals
+    total = functools.reduce(jnp.add, tangents[1])
+    found = shadows.linear(lambda v: sums(v, divided), lambda r: spread(r, divided), total, numbers.shape)
+    return numbers.astype(jnp.float32), found

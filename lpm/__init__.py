@@ -68,7 +68,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lpm' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"lpm.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"lpm.{_HOMES[name]}"), name)
+    globals()[name] = value  # importing lpm.run has put the module there
+    return value
 
 
 def __dir__() -> list[str]:

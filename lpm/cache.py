@@ -15,7 +15,7 @@ def cache_directory() -> Path:
 
 
 def use_compilation_cache() -> None:
-    """Let JAX keep compiled programs between processes, so that only the first run of a world waits for the compiler."""
+    """Let JAX keep compiled programs between processes: only the first run of a world waits for the compiler."""
     import jax
 
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):

@@ -88,6 +88,10 @@ def main() -> None:
     errors = Console(stderr=True, soft_wrap=True)
     try:
         app()
+    except SystemExit as leaving:
+        if leaving.code == 130:  # Ctrl-C before a run began or after it ended
+            errors.print("stopped")
+        raise
     except InputError as error:
         from lpm import commands
 

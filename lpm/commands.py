@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from lpm.errors import InputError, LpmError
+import lpm
 from lpm.cache import use_compilation_cache
+from lpm.errors import InputError, LpmError
 
 PICTURE = "overview.png"
 
@@ -31,23 +34,25 @@ def run(
     console: Console,
 ) -> None:
     """Load a config, build its world, run it, print the table and draw the picture."""
+    begun = time.perf_counter()
+    _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
+
     from lpm.config import build_world, load
 
-    begun = time.perf_counter()
     overrides = [*settings, *_shortcuts(config, agents=agents, seed=seed, realizations=realizations, steps=steps)]
     chosen = load(config, overrides)
     target = out or _free(chosen.run.out)
     use_compilation_cache()
     with _said(console, "Building the world"):
         world = build_world(chosen)
-    if chosen.title and not overrides:
+    if chosen.title and not any(key.startswith(("settings", "model")) for key in overrides):
         world = dataclasses.replace(world, title=chosen.title)
     calendar = chosen.run.calendar
     days = f"{calendar.steps} days" + (f" from {calendar.start}" if calendar.start else "")
     draws = f", {chosen.run.realizations} realizations" if chosen.run.realizations > 1 else ""
-    console.print(f"[bold]{world.title}[/]: {world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
+    _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
 
-    from lpm import provenance, store
+    from lpm import store
     from lpm.run import run as simulate
 
     snapshots = chosen.run.snapshots
@@ -62,20 +67,16 @@ def run(
             snapshots=tuple(snapshots.of) if snapshots else (),
             snapshot_every=snapshots.every if snapshots else 0,
             observed=chosen.compare,
-            attributes=provenance.provenance(
-                config=chosen.text, overrides=overrides, seed=chosen.run.seed, title=world.title, notes=world.notes
-            ),
+            attributes={"config": chosen.text, "config_overrides": "\n".join(overrides)},
             progress=report,
         )
     with _said(console, "Drawing"):
         results = store.open(path).load()
         picture = _draw(results, target)
     print_summary(results, console)
-    console.print(
-        f"Results  {path}\nPicture  {picture}\nAgain    lpm show {target}      in Python: lpm.open({str(target)!r})",
-        highlight=False,
-    )
-    console.print(f"[dim]{time.perf_counter() - begun:.0f} s in all[/]", highlight=False)
+    _say(console, f"Results  {path}\nPicture  {picture}")
+    _say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
+    _say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
 
 
 def show(path: Path, console: Console) -> None:
@@ -89,19 +90,19 @@ def show(path: Path, console: Console) -> None:
         raise InputError(
             f"{found}: asked for results, got a store in which nothing was committed yet; wait, or run it again"
         )
-    console.print(
-        f"[bold]{results.attrs.get('title', found)}[/]: {results.attrs.get('agents', 0):,} agents, seed {results.attrs.get('seed')}"
-    )
-    full = store.records(path)
-    if int(committed.min()) < full:
-        console.print(f"[yellow]unfinished: {committed.min()} to {committed.max()} of {full} records a realization[/]")
+    about = results.attrs
+    _title(console, about.get("title") or str(found), f"{about.get('agents', 0):,} agents, seed {about.get('seed')}")
+    full, least, most = store.records(path), int(committed.min()), int(committed.max())
+    if least < full:
+        span = f"{most}" if least == most else f"{least} to {most}"
+        _say(console, f"unfinished: {span} of {full} records a realization", style="yellow")
     print_summary(results, console)
     folder = found.parent if found.name == store.NAME else found
     try:
         picture = str(_draw(results, folder))
     except OSError as error:
         picture = f"not drawn: {error}"
-    console.print(f"Results  {found}\nPicture  {picture}", highlight=False)
+    _say(console, f"Results  {found}\nPicture  {picture}")
 
 
 def validate(config: str, settings: list[str], console: Console) -> None:
@@ -111,28 +112,40 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     chosen = load(config, settings)
     calendar = chosen.run.calendar
     span = f"{calendar.steps} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
-    console.print(
-        f"[green]{chosen.path}: good.[/] {chosen.model}, {span}, {chosen.run.realizations} realization(s)",
-        highlight=False,
-    )
+    _say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
 
 
 def print_summary(results: Any, console: Console) -> None:
-    """The table of a finished run."""
+    """The table of a finished run, and below it what was observed beside what was simulated."""
     from lpm import report
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (("", "left"), ("total", "right"), ("peak", "right"), ("on", "left"), ("compared", "left")):
-        table.add_column(heading, justify=justify)
-    rows = report.summary(results)
-    for row in rows:
-        table.add_row(row.name, row.total, row.peak, row.when, row.observed)
+    table.add_column()
+    table.add_column("total", justify="right", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("when", no_wrap=True)
+    for row in report.summary(results):
+        table.add_row(row.name, row.total, row.peak, row.when)
     rate = report.attack_rate(results)
     if rate:
-        table.add_row("[bold]attack rate[/]", rate, "", "", "")
+        table.add_row("attack rate", rate)
+    console.print()
     console.print(table)
-    if results.sizes["realization"] > 1:
-        console.print(f"[dim]median of {results.sizes['realization']} realizations (5 % to 95 %)[/]")
+    reached = int((results["committed"] > 0).sum())
+    if reached > 1:
+        _say(console, f"median of {reached:,} realizations (5 % to 95 % of them)", style="dim")
+    console.print()
+    for sentence in report.observed_beside(results):
+        _say(console, sentence)
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """A line as it is: not wrapped, so that paths can be copied, and no brackets taken for markup."""
+    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+
+def _title(console: Console, title: str, rest: str) -> None:
+    console.print(Text.assemble((title, "bold"), f": {rest}"), soft_wrap=True)
 
 
 def _draw(results: Any, folder: Path) -> Path:
@@ -176,54 +189,56 @@ def _said(console: Console, what: str) -> Iterator[None]:
     begun = time.perf_counter()
     with console.status(what) if console.is_terminal else contextlib.nullcontext():
         yield
-    console.print(f"[dim]{what}: {time.perf_counter() - begun:.1f} s[/]", highlight=False)
+    _say(console, f"{what}: {time.perf_counter() - begun:.1f} s", style="dim")
 
 
 @contextlib.contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal; elsewhere a line for each tenth of the work."""
     if not console.is_terminal:
-        said = -1
-
-        def line(progress: Any) -> None:
-            nonlocal said
-            tenth = 10 * progress.done // progress.total
-            if tenth > said:
-                said = tenth
-                console.print(
-                    f"{progress.done:,}/{progress.total:,} steps, {progress.rate:.2g} agent-steps/s, {progress.left:.0f} s left",
-                    highlight=False,
-                )
-
-        yield line
+        yield _lines(console)
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=console, expand=True) as bars:
         bar = bars.add_task("Simulating", total=total, rate="compiling")
 
         def advance(progress: Any) -> None:
-            bars.update(bar, completed=progress.done, rate=f"{progress.rate:.2g} agent-steps/s")
+            bars.update(bar, completed=progress.done, rate=_rate(progress) or "compiled")
 
         yield advance
+
+
+def _lines(console: Console) -> Callable[[Any], None]:
+    said = -1
+
+    def line(progress: Any) -> None:
+        nonlocal said
+        tenth = 10 * progress.done // progress.total
+        if tenth > said:
+            said = tenth
+            speed = f", {_rate(progress)}, {progress.left:.0f} s left" if progress.timed else ""
+            _say(console, f"{progress.done:,} of {progress.total:,} steps{speed}")
+
+    return line
+
+
+def _rate(progress: Any) -> str:
+    return f"{progress.rate / 1e6:,.3g} million agent-steps/s" if progress.timed else ""
 
 
 def fail(error: LpmError, console: Console) -> None:
     """Print an error a user can act on."""
     problems = error.problems if isinstance(error, InputError) else [str(error)]
     for problem in problems:
-        console.print(
-            f"[red]error[/] {problem}" if console.is_terminal else f"error {problem}",
-            markup=console.is_terminal,
-            highlight=False,
-        )
+        console.print(Text.assemble(("error", "red"), f" {problem}"), soft_wrap=True)
     if len(problems) > 1:
-        console.print(f"{len(problems)} mistakes; nothing was run", highlight=False)
+        _say(console, f"{len(problems)} mistakes; nothing was run")
 
 
 def unexpected(error: Exception, console: Console) -> None:
@@ -234,8 +249,8 @@ def unexpected(error: Exception, console: Console) -> None:
     own = [frame for frame in frames if f"{os.sep}site-packages{os.sep}" not in frame.filename] or frames
     where = f"{own[-1].filename}:{own[-1].lineno}"
     text = str(error).strip().splitlines() or [""]
-    console.print(f"error {where} {type(error).__name__}: {text[0]}", markup=False, highlight=False)
-    console.print(
+    _say(console, f"error {where} {type(error).__name__}: {text[0]}")
+    _say(
+        console,
         "Set LPM_TRACE=1 to see the whole trace. If the place named is not in your own model, please report it.",
-        highlight=False,
     )

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import random
+from lpm.kernels import random, shadows
+from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable, checked
 from lpm.state import State
@@ -27,6 +28,7 @@ def simulate(
     observe: Iterable[Observable] = (),
     every: int = 1,
     start: bool = True,
+    rule: shadows.Rule | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Simulate a number of steps.
 
@@ -41,6 +43,9 @@ def simulate(
         observe: what to record.
         every: record once in so many steps; divides `steps`.
         start: do the model's start first; False to go on from a state that was simulated before.
+        rule: how events carry derivatives, for `jax.jvp`, `jax.jacfwd`, `jax.grad` (see `lpm.kernels.shadows.RULES`); the usual choice is
+            "cavity". None for a run without derivatives. Simulated states are the same bits either way; counts are float32 instead
+            of int32 if there are derivatives.
 
     Returns:
         the state after the last step, and a dict of arrays, one for each observable, with a leading axis of steps / every.
@@ -62,20 +67,82 @@ def simulate(
         raise ValueError(
             f"simulate: `every={every}` does not divide `steps={steps}`; use `steps={near}` or a divisor of {steps}"
         )
-    return _simulate(model, checked(observe), steps, every, start, params, state, key)
+    if rule is not None and rule not in shadows.RULES:
+        raise ValueError(f"simulate: asked for the rule {rule!r}, there are {', '.join(shadows.RULES)}; write rule='cavity', or None")
+    return _simulate(model, checked(observe), steps, every, start, rule, params, state, key)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _simulate(model, observe, steps, every, start, params, state, key):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+def _simulate(model, observe, steps, every, start, rule, params, state, key):
     fixed = state.fixed
+    if rule is not None:
+        state = _with_shadows(model, rule, params, state, key)
     if start:
-        state = model.init(params, state, key)
+        state = _settled(model.init(params, state, key))
 
     def record(moving, _):
-        return frame(model, observe, every, params, moving, fixed, key)
+        after, seen = frame(model, observe, every, params, moving, fixed, key)
+        return _settled(after), seen
 
-    moving, seen = lax.scan(record, without_fixed(state), length=steps // every)
+    if rule is None:
+        moving, seen = lax.scan(record, without_fixed(state), length=steps // every)
+    else:
+        moving, seen = _checkpointed_scan(record, without_fixed(state), steps // every)
     return dataclasses.replace(moving, fixed=fixed), seen
+
+
+def _checkpointed_scan(record, moving, length):
+    """A scan that keeps only about 2 sqrt(length) states for the way back: those between segments, and those within one."""
+    inner = max(1, round(length**0.5))
+    step = jax.checkpoint(record, prevent_cse=False)
+    segment = jax.checkpoint(lambda moving, _: lax.scan(step, moving, length=inner), prevent_cse=False)
+    moving, seen = lax.scan(segment, moving, length=length // inner)
+    seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), seen)
+    if length % inner:
+        moving, rest = lax.scan(step, moving, length=length % inner)
+        seen = jax.tree.map(lambda *parts: jnp.concatenate(parts), seen, rest)
+    return moving, seen
+
+
+def _is_stages(value: Any) -> bool:
+    return isinstance(value, Stages)
+
+
+def _with_shadows(model, rule, params, state, key):
+    """The state with a zero shadow for all stages, one layer of it for each layer of contagion that the model turns out to have."""
+
+    def attach(stages):
+        if not _is_stages(stages) or stages.shadow is not None:
+            return stages
+        return dataclasses.replace(stages, shadow=shadows.zeros(stages.value, stages.kinds, rule))
+
+    state = jax.tree.map(attach, state, is_leaf=_is_stages)
+    while True:  # a substep may bring in a layer that an earlier one must carry
+        after = jax.eval_shape(lambda s: model.step(params, model.init(params, s, key), key)[0], state)
+        more = jax.tree.map(_with_layers_of, state, after, is_leaf=_is_stages)
+        if jax.tree.structure(more) == jax.tree.structure(state):
+            return state
+        state = more
+
+
+def _with_layers_of(stages, other):
+    if not _is_stages(stages) or stages.shadow is None:
+        return stages
+    outgoing = stages.shadow.outgoing
+    missing = len(other.shadow.outgoing) - len(outgoing)
+    rows = tuple(jnp.zeros_like(row) for row in stages.shadow.mass)
+    return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, outgoing=outgoing + (rows,) * missing))
+
+
+def _settled(state):
+    """The state as it goes on to the next step: without what is known of this step alone."""
+
+    def forget(stages):
+        if not _is_stages(stages) or stages.shadow is None:
+            return stages
+        return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, arrivals=None))
+
+    return jax.tree.map(forget, state, is_leaf=_is_stages)
 
 
 def without_fixed(state: State) -> State:

@@ -1,7 +1,7 @@
 """A model: named substeps, one after another.
 
-A substep is a plain function `(params, state, key) -> (state, info)`. `chain` makes a model of them. Each draws from a stream named
-after it, so that adding, removing or moving one changes no draw of another.
+A substep is a plain function `(params, state, key) -> (state, info)`. `chain` makes a model of them. Each draws from a
+stream named after it, so that adding, removing or moving one changes no draw of another.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def write(directory: Path, console: Console) -> None:
             f"{directory}: asked for a directory that can be written, got: {error.strerror}; write another name"
         ) from None
     console.print(
-        f"Wrote {', '.join(FILES)} to {directory}. Now:\n\n  cd {directory}\n  lpm run config.yaml\n  python -m pytest\n",
+        f"Wrote {', '.join(FILES)} to {directory}. Now:\n\n"
+        f"  cd {shlex.quote(str(directory))}\n  lpm run config.yaml\n  python -m pytest\n\n"
+        "model.py reads from top to bottom; change it and run again.",
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
-    console.print("model.py reads from top to bottom; change it and run again.", highlight=False)

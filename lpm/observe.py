@@ -32,7 +32,7 @@ class Observable:
     long_name: str = ""
     over: Literal["sum", "last", "mean"] = "last"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"observable: asked for a name like `incidence`, got {self.name!r}")
         if self.over not in ("sum", "last", "mean"):

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-import xarray as xr
 
 matplotlib.use("Agg")
 
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lpm.report import Comparison, comparisons, curves, everywhere, is_flow
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 # Okabe & Ito's colours, told apart by colour-blind readers and in grey.
-MODEL, SECOND, DATA = "#0072B2", "#56B4E9", "#D55E00"
-STYLE = {
+MODEL, DATA = "#0072B2", "#D55E00"
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -30,13 +35,15 @@ STYLE = {
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "axes.titlepad": 8,
     "figure.constrained_layout.use": True,
 }
-COLUMNS = 4
+MOST_COLUMNS = 4  # of observables; regions stand in one row up to two more
+WIDTH, HEIGHT = 12.0, 2.4  # inches: of the picture, of a row
 
 
 def overview(results: xr.Dataset, path: str | Path) -> Path:
-    """Draw a run's overview: with observed data, one panel for each region; below, one for each observable.
+    """Draw a run's overview: observed data by region, if there is such, and below a panel for each observable.
 
     Bands are the middle 50 % and 90 % of the realizations, lines their median, dots what was observed.
 
@@ -48,55 +55,94 @@ def overview(results: xr.Dataset, path: str | Path) -> Path:
         the path.
     """
     compared = comparisons(results)
-    panels = [(comparison, region) for comparison in compared for region in range(max(1, len(comparison.regions)))]
+    by_region = [(each, region) for each in compared for region in range(len(each.regions))]
     names = curves(results)
-    columns = max(1, min(COLUMNS, max(len(names), len(panels))))
-    if len(panels) == 5:
-        columns = 5
-    above, below = -(-len(panels) // columns), -(-len(names) // columns)
+    upper, lower = _grid(len(by_region), MOST_COLUMNS + 2), _grid(len(names), MOST_COLUMNS)
+    both = bool(by_region) and bool(names)
+    rows = upper[0] + lower[0] if both else max(upper[0], lower[0])
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(2.9 * columns, 2.3 * (above + below) + 0.8))
-        figure.suptitle(results.attrs.get("title", ""), fontsize=12, fontweight="bold", x=0.01, ha="left")
-        grid = figure.add_gridspec(above + below, columns)
+        figure = plt.figure(figsize=(WIDTH if max(upper[1], lower[1]) > 2 else WIDTH * 0.7, HEIGHT * rows + 0.7))
+        blocks = figure.add_gridspec(1 + both, 1, height_ratios=(upper[0], lower[0]) if both else None)
+        above, below = blocks[0].subgridspec(*upper), blocks[-1].subgridspec(*lower)
         shared = None
-        for number, (comparison, region) in enumerate(panels):
-            axes = figure.add_subplot(grid[number // columns, number % columns], sharex=shared)
+        for number, (comparison, region) in enumerate(by_region):
+            axes = figure.add_subplot(above[divmod(number, upper[1])], sharex=shared)
             shared = shared or axes
-            _observed_panel(axes, comparison, region, legend=number == 0)
+            _compared_panel(axes, comparison, region, comparison.regions[region])
+            if number % upper[1] == 0:
+                axes.set_ylabel(comparison.label)
+        whole = {each.variable: each for each in compared if not each.regions}
         for number, name in enumerate(names):
-            _curve_panel(figure.add_subplot(grid[above + number // columns, number % columns]), results, name)
-        figure.text(0.005, -0.01, _caption(results, compared), fontsize=7, color="#555555", va="top", wrap=True)
+            _curve_panel(figure.add_subplot(below[divmod(number, lower[1])]), results, name, whole.get(name))
+        _words(figure, results, compared)
         figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.15)
         plt.close(figure)
     return Path(path)
 
 
-def _observed_panel(axes: Axes, comparison: Comparison, region: int, legend: bool) -> None:
-    model, times = comparison.model[:, :, region], comparison.times
-    _bands(axes, times, model, MODEL)
-    axes.plot(times, comparison.observed[:, region], "o", color=DATA, markersize=3.5, label="observed")
-    axes.set_title(comparison.regions[region] if comparison.regions else comparison.label)
-    if region == 0:
-        axes.set_ylabel(comparison.label)
-    if legend:
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
+def _grid(panels: int, most: int) -> tuple[int, int]:
+    """Rows and columns that hold so many panels with the least left empty.
+
+    >>> _grid(7, 4), _grid(5, 6), _grid(0, 4)
+    ((2, 4), (1, 5), (1, 1))
+    """
+    rows = max(1, -(-panels // most))
+    return rows, max(1, -(-panels // rows))
+
+
+def _compared_panel(axes: Axes, comparison: Comparison, region: int, title: str) -> None:
+    """The model's values over the days of the observed ones."""
+    _bands(axes, comparison.times, comparison.model[:, :, region])
+    _dots(axes, comparison, region)
+    axes.set_title(_wrapped(title))
+    _tidy(axes, comparison.times)
+
+
+def _curve_panel(axes: Axes, results: xr.Dataset, name: str, compared: Comparison | None) -> None:
+    """An observable of all places together, and what was observed of it."""
+    variable, times = results[name], results["time"].values
+    long_name, units = variable.attrs.get("long_name", name), variable.attrs.get("units", "1")
+    title = long_name if units == "1" else f"{long_name}, {units}"
+    days = _days(results)
+    if compared is not None and compared.days != days:
+        _compared_panel(axes, compared, 0, f"{title}, {_each(compared.days)}" if is_flow(variable) else title)
+        return
+    _bands(axes, times, everywhere(variable))
+    if compared is not None:
+        _dots(axes, compared, 0)
+    axes.set_title(_wrapped(f"{title}, {_each(days)}" if is_flow(variable) else title))
     _tidy(axes, times)
 
 
-def _curve_panel(axes: Axes, results: xr.Dataset, name: str) -> None:
-    times = results["time"].values
-    _bands(axes, times, everywhere(results[name]), MODEL)
-    long_name = results[name].attrs.get("long_name", name)
-    axes.set_title(f"{long_name}, a {_period(results)}" if is_flow(results[name]) else long_name)
-    _tidy(axes, times)
+def _dots(axes: Axes, comparison: Comparison, region: int) -> None:
+    label = f"observed: {comparison.label}"
+    axes.plot(comparison.times, comparison.observed[:, region], "o", color=DATA, markersize=3.5, label=label)
 
 
-def _bands(axes: Axes, times: np.ndarray, values: np.ndarray, colour: str) -> None:
+def _words(figure: Figure, results: xr.Dataset, compared: list[Comparison]) -> None:
+    """The title, one legend for all panels, and below them where everything is from."""
+    figure.suptitle(results.attrs.get("title", ""), fontsize=12, fontweight="bold", x=0.01, ha="left")
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    inch = 1 / figure.get_figheight()
+    if len(handles) > 1:
+        place = {"loc": "upper left", "bbox_to_anchor": (0.003, 0), "borderaxespad": 0.2}
+        figure.legend(list(handles.values()), list(handles), ncols=len(handles), frameon=False, fontsize=8, **place)
+    caption = textwrap.fill(_caption(results, compared), int(figure.get_figwidth() * 20))
+    below = -0.3 * inch if len(handles) > 1 else -0.05 * inch
+    figure.text(0.01, below, caption, fontsize=7, color="#555555", va="top")
+
+
+def _bands(axes: Axes, times: np.ndarray, values: np.ndarray) -> None:
     if len(values) > 1:
         for low, high, alpha in ((0.05, 0.95, 0.2), (0.25, 0.75, 0.35)):
             lower, upper = np.nanquantile(values, [low, high], axis=0)
-            axes.fill_between(times, lower, upper, color=colour, alpha=alpha, linewidth=0)
-    axes.plot(times, np.nanmedian(values, axis=0), color=colour, linewidth=1.4, label="simulated")
+            label = f"{high - low:.0%} of the realizations".replace("%", " %")
+            axes.fill_between(times, lower, upper, color=MODEL, alpha=alpha, linewidth=0, label=label)
+    label = f"simulated, median of {len(values):,}" if len(values) > 1 else "simulated"
+    axes.plot(times, np.nanmedian(values, axis=0), color=MODEL, linewidth=1.4, label=label)
 
 
 def _tidy(axes: Axes, times: np.ndarray) -> None:
@@ -117,17 +163,26 @@ def _short(value: float, _: object) -> str:
     return f"{value:g}"
 
 
-def _period(results: xr.Dataset) -> str:
-    bounds = results["time_bounds"].values[0]
-    span = bounds[1] - bounds[0]
-    days = int(span / np.timedelta64(1, "D")) if isinstance(span, np.timedelta64) else int(span)
-    return {1: "day", 7: "week"}.get(days, f"{days} days")
+def _wrapped(title: str) -> str:
+    return textwrap.fill(title, 34)
+
+
+def _days(results: xr.Dataset) -> int:
+    """Days in a record."""
+    first, end = results["time_bounds"].values[0]
+    return int((end - first) / np.timedelta64(1, "D")) if isinstance(first, np.datetime64) else int(end - first)
+
+
+def _each(days: int) -> str:
+    return {1: "a day", 7: "a week"}.get(days, f"in {days} days")
 
 
 def _caption(results: xr.Dataset, compared: list[Comparison]) -> str:
-    runs = results.sizes["realization"]
-    parts = [f"{results.attrs.get('agents', 0):,} agents, seed {results.attrs.get('seed', '')}"]
-    if runs > 1:
-        parts.append(f"{runs} realizations: median, 50 % and 90 % bands")
-    parts += [f"Observed: {comparison.source}" for comparison in compared if comparison.source]
+    agents, runs = results.attrs.get("agents", 0), results.sizes["realization"]
+    parts = [
+        f"{agents:,} agents, seed {results.attrs.get('seed', '')}" + (f", {runs:,} realizations" if runs > 1 else "")
+    ]
+    parts += dict.fromkeys(f"Observed: {comparison.source}" for comparison in compared if comparison.source)
+    if compared and results.attrs.get("scale", 1.0) != 1:
+        parts.append(f"Observed data scaled to {agents:,} agents")
     return ". ".join(parts) + "."

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("lpm", "jax", "jaxlib", "numpy", "xarray", "zarr")
+import lpm
+from lpm.world import World
+
+PACKAGES = ("jax", "jaxlib", "numpy", "xarray", "zarr")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape the numbers."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "lpm": lpm.__version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -25,6 +29,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git_commit() -> str:
     """The commit of the checkout that lpm runs from, with "+changes" if files differ from it; "" outside a checkout."""
 
@@ -41,20 +46,20 @@ def git_commit() -> str:
         return ""
 
 
-def provenance(
-    *, config: str = "", overrides: Sequence[str] = (), seed: int = 0, title: str = "", notes: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Attributes for the store: title, config text, seed, versions, commit, command and number of hosts."""
-    found = versions()
+def provenance(world: World, seed: int) -> dict[str, Any]:
+    """Attributes for the store: what was run, with which seed and versions, by which command, where and when."""
     return {
-        "title": title,
-        "source": f"lpm {found.get('lpm', '')}",
-        "config": config,
-        "config_overrides": "\n".join(overrides),
+        "title": world.title,
+        "source": f"lpm {lpm.__version__}",
+        "config": "",
+        "config_overrides": "",
         "seed": str(seed),
-        "versions": ", ".join(f"{name} {version}" for name, version in found.items()),
+        "agents": world.agents,
+        "scale": world.scale,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "git_commit": git_commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "host_count": 1,
-        "notes": "\n".join(notes),
+        "notes": "\n".join(world.notes),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 INFECTIONS = ("infections", "incidence")  # names by which shipped worlds call new infections
+SIZES = ((1e6, "M", 1), (1e3, "k", 0))  # so that ranges stay short
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the table: what, total or peak over realizations, when the peak is, and what was observed."""
+    """A line of the table: what, total and peak over realizations, and when the peak of their median is."""
 
     name: str
     total: str
     peak: str
     when: str
-    observed: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Comparison:
 
     Args:
         variable, label, source: of the observed series.
-        times: (time,) datetime64 or day numbers.
+        days: that one observed value covers.
+        times: (time,) datetime64 or day numbers, the first of those days.
         regions: () if the series has none.
         model: (realization, time, regions or 1) float64.
         observed: (time, regions or 1) float64, scaled down with the population if not everybody is simulated.
@@ -37,6 +40,7 @@ class Comparison:
     variable: str
     label: str
     source: str
+    days: int
     times: np.ndarray
     regions: tuple[str, ...]
     model: np.ndarray
@@ -44,24 +48,9 @@ class Comparison:
 
 
 def curves(results: xr.Dataset) -> list[str]:
-    """The names of the observables, flows first, in the order of the store's writing."""
-    found = [name for name, variable in results.data_vars.items() if {"realization", "time"} <= set(variable.dims)]
-    return sorted((str(name) for name in found), key=lambda name: (not is_flow(results[name]), _rank(name), name))
-
-
-def _rank(name: str) -> int:
-    order = (
-        *INFECTIONS,
-        "onsets",
-        "admissions",
-        "deaths",
-        "infectious",
-        "hospitalised",
-        "critical",
-        "susceptible",
-        "exposed",
-    )
-    return order.index(name) if name in order else len(order)
+    """The names of the observables, flows first, else in the order of their declaration."""
+    found = [str(name) for name, values in results.data_vars.items() if {"realization", "time"} <= set(values.dims)]
+    return sorted(found, key=lambda name: not is_flow(results[name]))
 
 
 def is_flow(variable: xr.DataArray) -> bool:
@@ -70,9 +59,13 @@ def is_flow(variable: xr.DataArray) -> bool:
 
 
 def everywhere(variable: xr.DataArray) -> np.ndarray:
-    """An observable of the first scenario summed over regions, ages and the like: (realization, time) float64."""
+    """An observable of the first scenario summed over regions, ages and the like: (realization, time) float64.
+
+    Realizations that an unfinished run has not reached are left out.
+    """
     first = variable.isel(scenario=0).transpose("realization", "time", ...)
-    return first.values.reshape(first.sizes["realization"], first.sizes["time"], -1).sum(-1, dtype=np.float64)
+    values = first.values.reshape(first.sizes["realization"], first.sizes["time"], -1).sum(-1, dtype=np.float64)
+    return values[~np.isnan(values).all(axis=1)]
 
 
 def summary(results: xr.Dataset) -> list[Row]:
@@ -81,7 +74,6 @@ def summary(results: xr.Dataset) -> list[Row]:
     Args:
         results: from `lpm.open`.
     """
-    compared = {comparison.variable: comparison for comparison in comparisons(results)}
     rows = []
     for name in curves(results):
         variable = results[name]
@@ -89,14 +81,12 @@ def summary(results: xr.Dataset) -> list[Row]:
         if values.shape[1] == 0:
             continue
         peak_at = np.nanargmax(np.nan_to_num(np.nanmedian(values, axis=0), nan=-1))
-        comparison = compared.get(name)
         rows.append(
             Row(
                 name=variable.attrs.get("long_name", name),
                 total=_range(np.nansum(values, axis=1)) if is_flow(variable) else "",
                 peak=_range(np.nanmax(values, axis=1)),
                 when=_moment(results["time"].values[peak_at]),
-                observed="" if comparison is None else _observed(comparison, is_flow(variable)),
             )
         )
     return rows
@@ -106,14 +96,22 @@ def attack_rate(results: xr.Dataset) -> str:
     """The share of all agents who were infected during the run, "" if the world does not count infections."""
     for name in INFECTIONS:
         if name in results:
-            return _range(np.nansum(everywhere(results[name]), axis=1) / results.attrs["agents"] * 100, digits=1) + " %"
+            return _range(np.nansum(everywhere(results[name]), axis=1) / results.attrs["agents"] * 100, " %")
     return ""
 
 
+def observed_beside(results: xr.Dataset) -> list[str]:
+    """A sentence for each observed series: what was counted, and what was simulated for the same days."""
+    return [
+        _sentence(each, is_flow(results[each.variable]), results.attrs.get("scale", 1.0))
+        for each in comparisons(results)
+    ]
+
+
 def comparisons(results: xr.Dataset) -> list[Comparison]:
-    """Each observed series that overlaps the run, with the model's values over the same days and in the same regions."""
+    """Each observed series that overlaps the run, and the model's values over the same days and in the same regions."""
     found = []
-    for name, observed in results.data_vars.items():
+    for observed in results.data_vars.values():
         if "of" not in observed.attrs or observed.attrs["of"] not in results or results.sizes["time"] == 0:
             continue
         found.append(_compare(results, results[observed.attrs["of"]].isel(scenario=0), observed))
@@ -134,6 +132,7 @@ def _compare(results: xr.Dataset, variable: xr.DataArray, observed: xr.DataArray
         variable = variable.sel({dim: list(regions)})
     values = variable.values.astype(np.float64)
     values = values.reshape(*values.shape[: 3 if dim else 2], -1).sum(-1).reshape(values.shape[0], values.shape[1], -1)
+    values = values[~np.isnan(values).all(axis=(1, 2))]
     rows = []
     for start, end in zip(starts[inside], ends[inside], strict=True):
         window = (bounds[:, 0] >= start) & (bounds[:, 1] <= end)
@@ -145,6 +144,7 @@ def _compare(results: xr.Dataset, variable: xr.DataArray, observed: xr.DataArray
         observed.attrs["of"],
         observed.attrs["long_name"],
         observed.attrs.get("source", ""),
+        int(observed.attrs["days"]),
         starts[inside],
         regions,
         model,
@@ -152,19 +152,32 @@ def _compare(results: xr.Dataset, variable: xr.DataArray, observed: xr.DataArray
     )
 
 
-def _observed(comparison: Comparison, flow: bool) -> str:
-    totals = comparison.observed.sum(1)
-    if flow:
-        return f"{totals.sum():,.0f} observed, {_range(comparison.model.sum((1, 2)))} simulated on those days"
-    return f"peak {totals.max():,.0f} observed on {_moment(comparison.times[int(totals.argmax())])}"
+def _sentence(comparison: Comparison, flow: bool, scale: float) -> str:
+    totals, model, times = comparison.observed.sum(1), comparison.model.sum(2), comparison.times
+    if not flow:
+        observed = f"peak {totals.max():,.0f} observed on {_moment(times[int(totals.argmax())])}"
+        return f"{comparison.label}: {observed}, {_range(np.nanmax(model, axis=1))} simulated"
+    observed = f"{totals.sum():,.0f} observed"
+    if scale != 1:
+        observed += f" ({totals.sum() / scale:,.0f} times {scale:.3g})"
+    last = times[-1] + (comparison.days - 1) * (np.timedelta64(1, "D") if isinstance(times[-1], np.datetime64) else 1)
+    span = f"{_moment(times[0])} to {_moment(last)}"
+    return f"{comparison.label}: {observed}, {_range(np.nansum(model, axis=1))} simulated, {span}"
 
 
-def _range(values: np.ndarray, digits: int = 0) -> str:
-    middle = f"{np.median(values):,.{digits}f}"
+def _range(values: np.ndarray, unit: str = "") -> str:
+    """The median and, of several values, what lies between the quantiles of 5 % and 95 %.
+
+    >>> _range(np.array([743.0])), _range(np.array([700.0, 743.0, 751.0])), _range(np.array([3e6, 3.5e6]))
+    ('743', '743 (704–750)', '3,250k (3,025k–3,475k)')
+    """
+    digits = 1 if unit else 0
     if len(values) < 2:
-        return middle
-    low, high = np.quantile(values, [0.05, 0.95])
-    return f"{middle} ({low:,.{digits}f} to {high:,.{digits}f})"
+        return f"{values[0]:,.{digits}f}{unit}"
+    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+    size, letter, digits = next((each for each in SIZES if high >= 100 * each[0]), (1, "", digits))
+    lower, median, upper = (f"{value / size:,.{digits}f}{letter}" for value in (low, middle, high))
+    return f"{median}{unit} ({lower}–{upper})"
 
 
 def _moment(time: Any) -> str:

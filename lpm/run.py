@@ -1,4 +1,4 @@
-"""A run: realizations simulated chunk by chunk, results streamed to a store. Every side effect of a simulation is here."""
+"""A run: realizations simulated chunk by chunk, results streamed to a store; every side effect is here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from lpm import store
 from lpm.engine import frame, without_fixed
@@ -22,6 +23,7 @@ from lpm.kernels import random
 from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable
+from lpm.provenance import provenance
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.state import State
@@ -38,23 +40,27 @@ class Progress:
     Args:
         done, total: steps, of all realizations together.
         agents: of one realization.
-        seconds: since the first step.
+        timed: how many of the steps done came after the first chunk, which waits for the compiler.
+        seconds: that those took.
     """
 
     done: int
     total: int
     agents: int
+    timed: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Agent-steps a second."""
-        return self.done * self.agents / self.seconds if self.seconds > 0 else 0.0
+        """Agent-steps a second; nan before anything was timed."""
+        return self.timed * self.agents / self.seconds if self.timed else float("nan")
 
     @property
     def left(self) -> float:
-        """Seconds left at the rate so far."""
-        return self.seconds / self.done * (self.total - self.done) if self.done else float("inf")
+        """Seconds left at the rate so far; nan before anything was timed."""
+        if self.done == self.total:
+            return 0.0
+        return self.seconds / self.timed * (self.total - self.done) if self.timed else float("nan")
 
 
 class Interrupted(RunError):
@@ -77,7 +83,7 @@ def run(
 ) -> Path:
     """Simulate a world and stream its observables to `out`/results.zarr.
 
-    Realizations of small worlds are simulated side by side, those of large ones in turn; the numbers are the same.
+    Realizations of small worlds advance together, those of large ones in turn; the numbers are the same.
 
     Args:
         world: what to simulate.
@@ -89,7 +95,7 @@ def run(
         snapshots: names of agents' entries to store in full.
         snapshot_every: steps between snapshots; a multiple of `every`.
         observed: data to keep beside the results, for tables and pictures.
-        attributes: provenance for the store.
+        attributes: added to the store's provenance, such as the config's text.
         progress: called after each chunk.
 
     Returns:
@@ -98,7 +104,7 @@ def run(
     Raises:
         InputError: before anything is written.
         RunError: if a state or a result stops being finite; the store keeps what was committed before.
-        Interrupted: on Ctrl-C.
+        Interrupted: on Ctrl-C; the store keeps what was committed before.
 
     >>> import tempfile
     >>> from lpm.worlds import sir
@@ -126,22 +132,26 @@ def run(
             snapshots=engine.snapshot_shapes(snapshots),
             snapshot_every=snapshot_every,
             observed=observed,
-            attributes={**(attributes or {}), "agents": world.agents, "scale": world.scale, "created": store.now()},
+            attributes=provenance(world, seed) | dict(attributes or {}),
         )
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
-    begun = time.perf_counter()
-    done = 0
+    total, done, first_done, begun = calendar.steps * realizations, 0, 0, 0.0
     try:
         for first in range(0, realizations, together):
             which = slice(first, min(first + together, realizations))
             for chunk in _ahead(engine.chunks(first, target.records, snapshots, snapshot_every)):
                 _store_chunk(target, which, chunk, snapshot_every)
                 done += len(chunk.seen) * every * (which.stop - which.start)
-                progress(Progress(done, calendar.steps * realizations, world.agents, time.perf_counter() - begun))
+                now = time.perf_counter()
+                if not first_done:
+                    first_done, begun = done, now
+                progress(Progress(done, total, world.agents, done - first_done, now - begun))
     except KeyboardInterrupt:
-        total = calendar.steps * realizations
+        if not done:
+            shutil.rmtree(path, ignore_errors=True)
+            raise Interrupted("stopped before the first steps were done; nothing was kept") from None
         raise Interrupted(
             f"stopped after {done:,} of {total:,} steps; what was done is kept: `lpm show {out}`. "
             "The same command with the same seed gives the same numbers again, from the start"
@@ -167,7 +177,7 @@ class Chunk:
 
 
 class Engine:
-    """A world compiled for a number of realizations side by side. Seeds, parameters and realizations need no new compilation."""
+    """A world compiled for some realizations together; seeds, parameters and realizations compile nothing anew."""
 
     def __init__(self, world: World, seed: int, together: int, every: int):
         self.world, self.seed, self.together, self.every = world, seed, together, every
@@ -180,7 +190,7 @@ class Engine:
         return _start(self.world.model, self.world.params, self.still, self.fixed, keys), keys
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of one record of each observable; also finds a model's mistakes before anything is written."""
+        """Shape and dtype of one record of each observable; finds a model's mistakes before anything is written."""
         moving, keys = jax.eval_shape(lambda: self.start(0))
         world = self.world
         _, seen, _ = jax.eval_shape(
@@ -195,8 +205,8 @@ class Engine:
             asked = tuple(len(world.coords[dim]) for dim in observable.dims)
             if shape != asked:
                 raise InputError(
-                    f"observable {observable.name}: its dims {observable.dims} ask for an array of shape {asked}, its function returned {shape}; "
-                    "change `dims`, or the labels in the world's `coords`"
+                    f"observable {observable.name}: its dims {observable.dims} ask for an array of shape {asked}, "
+                    f"its function returned {shape}; change `dims`, or the labels in the world's `coords`"
                 )
         return {name: (value.shape[1:], np.dtype(value.dtype)) for name, value in seen.items()}
 
@@ -248,6 +258,8 @@ def _advance_batch(
     if keys.words.shape[0] == 1:  # a batch of one compiles to the plain step, which is what is tuned
         moving, seen = one(jax.tree.map(lambda x: x[0], moving), jax.tree.map(lambda x: x[0], keys))
         moving, seen = jax.tree.map(lambda x: x[None], (moving, seen))
+    elif jax.default_backend() == "cpu":  # where batched lookups are up to a hundred times as slow as single ones
+        moving, seen = lax.map(lambda each: one(*each), (moving, keys))
     else:
         moving, seen = jax.vmap(one)(moving, keys)
     broken = {}
@@ -287,8 +299,9 @@ def _store_chunk(target: store.Store, which: slice, chunk: Chunk, snapshot_every
     if good < len(seen):
         names = ", ".join(name for name, bad in broken[good].items() if bad)
         raise RunError(
-            f"record {chunk.first + good}: not a finite number in {names}; the store holds the {chunk.first + good} records before it. "
-            "Look for a division by zero, a logarithm of zero or a rate that grows without bound in the substep that writes it"
+            f"record {chunk.first + good}: not a finite number in {names}; the store holds the {chunk.first + good} "
+            "records before it. Look for a division by zero, a logarithm of zero or a rate that grows without bound in "
+            "the substep that writes it"
         )
     for step, entries in snapshots:
         for offset in range(used):
@@ -312,11 +325,13 @@ def _check(
     unknown = [name for name in snapshots if name not in world.state.agents]
     if unknown:
         problems.append(
-            f"snapshots: asked for entries of the agents ({sorted(world.state.agents)}), got {unknown}; write some of those"
+            f"snapshots: asked for entries of the agents ({sorted(world.state.agents)}), got {unknown}; "
+            "write some of those"
         )
     if snapshots and (snapshot_every < 1 or snapshot_every % max(every, 1) or snapshot_every > calendar.steps):
         problems.append(
-            f"snapshots: asked for a multiple of every={every} up to {calendar.steps}, got {snapshot_every}; write for example {every}"
+            f"snapshots: asked for a multiple of every={every} up to {calendar.steps}, got {snapshot_every}; "
+            f"write for example {every}"
         )
     if problems:
         raise InputError(problems)

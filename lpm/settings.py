@@ -1,7 +1,8 @@
 """What a builder's settings are made of: plain frozen dataclasses, with bounds and units said in the annotation.
 
-A builder is `build(settings, calendar) -> World`, where `settings` is annotated with a frozen dataclass. `lpm.config` reads the
-annotations to check a YAML file; nothing here needs more than Python, so that a world can be built without any file.
+A builder is `build(settings, calendar) -> World`, where `settings` is annotated with a frozen dataclass. `lpm.config`
+reads the annotations to check a YAML file; nothing here needs more than Python, so that a world can be built without
+any file.
 """
 
 from __future__ import annotations
@@ -48,13 +49,26 @@ class Number:
         )
         if bad:
             if low is not None and high is not None:
-                asked = f"a number from {low:g} to {high:g}"
+                asked = f"a number from {shown(low)} to {shown(high)}"
             elif low is not None:
-                asked = f"a number of at least {low:g}"
+                asked = f"a number of at least {shown(low)}"
             else:
-                asked = "a finite number" if high is None else f"a number of at most {high:g}"
-            raise ValueError(f"asked for {asked}{f' ({self.unit})' if self.unit else ''}, got {value:g}")
+                asked = "a finite number" if high is None else f"a number of at most {shown(high)}"
+            raise ValueError(f"asked for {asked}{f' ({self.unit})' if self.unit else ''}, got {shown(value)}")
         return value
+
+
+def shown(value: float) -> str:
+    """A number as one would write it, with every digit that counts.
+
+    >>> shown(1.0), shown(1.0000001), shown(2**64 - 1), shown(2**63), shown(1_000_000)
+    ('1', '1.0000001', '2^64 - 1', '2^63', '1000000')
+    """
+    if isinstance(value, int) and value >= 2**31 - 1:
+        for power, rest in ((value, ""), (value + 1, " - 1")):
+            if power.bit_count() == 1:
+                return f"2^{power.bit_length() - 1}{rest}"
+    return str(value) if isinstance(value, int) else repr(float(value)).removesuffix(".0")
 
 
 Fraction = Annotated[float, Number(0, 1, "fraction")]
@@ -85,7 +99,8 @@ class Calendar:
             return day
         if self.start is None:
             raise InputError(
-                f"a date ({day}) needs a run with a start date; write `start: {day}` under `run`, or a day's number instead"
+                f"a date ({day}) needs a run with a start date; write `start: {day}` under `run`, "
+                "or a day's number instead"
             )
         return (day - self.start).days
 

@@ -18,8 +18,8 @@ class State:
         step: () int32, steps done.
         agents: what changes for each agent: a dict of (n, ...) arrays or `Stages`.
         env: what changes and belongs to no agent: a dict of small arrays.
-        fixed: what never changes during a run: a dict with the agents' ids and attributes, networks and tables. A step may
-            read it and must not replace it; realizations share it.
+        fixed: what never changes during a run: a dict with the agents' ids and attributes, networks and tables. A step
+            may read it and must not replace it; realizations share it.
     """
 
     step: jax.Array
@@ -42,7 +42,8 @@ class State:
             else:
                 known = sorted([*agents, *env])
                 raise KeyError(
-                    f"state has no entry {name!r} to replace; it has {known}; give new entries to lpm.initial_state(...)"
+                    f"state has no entry {name!r} to replace; it has {known}; "
+                    "give new entries to lpm.initial_state(...)"
                 )
         return dataclasses.replace(self, agents=agents, env=env)
 

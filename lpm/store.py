@@ -1,14 +1,14 @@
 """Results on disk: one zarr group that any reader of zarr opens, written while the run goes on.
 
-Every observable is an array with the dims (scenario, realization, time, ...). The time axis has its full length from the start; the
-array `committed` says how many records of each realization are complete. Data is written first, then the commit, each file
-by a rename, so that a reader never takes an unwritten record for data and a killed run leaves a store that opens.
+Every observable is an array with the dims (scenario, realization, time, ...). The time axis has its full length from
+the start; the array `committed` says how many records of each realization are complete. Data is written first, then the
+commit, each file by a rename, so that a reader never takes an unwritten record for data and a killed run leaves a store
+that opens.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,7 +106,8 @@ def create(
         attributes: provenance, added to the group's attributes.
     """
     records = calendar.steps // every
-    group = zarr.create_group(path, zarr_format=3, attributes={"Conventions": "CF-1.11", **(attributes or {})})
+    declared = {"Conventions": "CF-1.11", "observables": " ".join(observable.name for observable in observables)}
+    group = zarr.create_group(path, zarr_format=3, attributes=declared | dict(attributes or {}))
     _labels(group, "scenario", scenarios)
     for dim, labels in coords.items():
         _labels(group, dim, labels)
@@ -146,9 +147,10 @@ def _observed(group: zarr.Group, series: Series, number: int, calendar: Calendar
     """Observed counts on a time axis of their own: observed_admissions (observed_time_0, region)."""
     time = f"observed_time_{number}"
     _numbers(group, time, series.steps(calendar), _time_attributes(calendar, "first day of the observation"))
-    dims = (time,) if series.by is None else (time, f"observed_{series.by}_{number}")
+    dims: tuple[str, ...] = (time,)
     if series.by is not None:
-        _labels(group, dims[1], series.regions)
+        dims = (time, f"observed_{series.by}_{number}")
+        _labels(group, f"observed_{series.by}_{number}", series.regions)
     attributes = {
         "long_name": series.label or series.variable,
         "units": "1",
@@ -160,7 +162,14 @@ def _observed(group: zarr.Group, series: Series, number: int, calendar: Calendar
     _numbers(group, name if name not in group else f"{name}_{number}", series.values, attributes, dims)
 
 
-def _snapshot_arrays(group, snapshots, calendar, every, scenarios, realizations) -> None:
+def _snapshot_arrays(
+    group: zarr.Group,
+    snapshots: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    calendar: Calendar,
+    every: int,
+    scenarios: int,
+    realizations: int,
+) -> None:
     moments = np.arange(1, calendar.steps // every + 1, dtype=np.int32) * every
     _numbers(group, "snapshot_time", moments, _time_attributes(calendar, "moment of the snapshot"))
     for name, (shape, dtype) in snapshots.items():
@@ -227,16 +236,15 @@ def locate(path: str | Path) -> Path:
     for candidate in (path, path / NAME):
         if (candidate / "zarr.json").is_file():
             return candidate
-    raise InputError(
-        f"{path}: asked for the results of a run, got {'a path without them' if path.exists() else 'no such path'}; write what `lpm run` printed"
-    )
+    found = "a path without them" if path.exists() else "no such path"
+    raise InputError(f"{path}: asked for the results of a run, got {found}; write what `lpm run` printed")
 
 
 def open(path: str | Path) -> xr.Dataset:
     """The results of a run, cut at what is committed.
 
     Records that no realization has reached are left out. If realizations differ in how far they came, what is missing
-    of some is NaN. Dates are decoded.
+    of some is NaN. Dates are decoded, labels are plain strings, and variables come in the order of their declaration.
 
     Args:
         path: the directory that `lpm run` printed, or the zarr group in it.
@@ -248,6 +256,10 @@ def open(path: str | Path) -> xr.Dataset:
         InputError: if there are no results there.
     """
     dataset = xr.open_zarr(locate(path), consolidated=False, chunks=None)
+    dataset = dataset[_in_order(dataset)]
+    for name, labels in dataset.coords.items():
+        if labels.dtype.kind == "T":  # numpy's StringDType, which few readers take yet
+            dataset[name] = (labels.dims, labels.values.astype(object), labels.attrs)
     committed = dataset["committed"].load()
     most, least = int(committed.max()), int(committed.min())
     dataset = dataset.isel(time=slice(0, most))
@@ -261,11 +273,14 @@ def open(path: str | Path) -> xr.Dataset:
     return dataset
 
 
+def _in_order(dataset: xr.Dataset) -> list[str]:
+    """The variables' names: observables as declared, then observed data, snapshots and what describes the records."""
+    observables = [name for name in dataset.attrs.get("observables", "").split() if name in dataset]
+    rest = sorted(set(map(str, dataset.data_vars)) - set(observables))
+    last = [name for name in ("time_bounds", "committed") if name in rest]
+    return [*observables, *(name for name in rest if name not in last), *last]
+
+
 def records(path: str | Path) -> int:
     """How many records a realization will have when the run is finished."""
-    return zarr.open_group(locate(path), mode="r")["time"].shape[0]
-
-
-def now() -> str:
-    """This moment in UTC, as in an ISO 8601 timestamp."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return xr.open_zarr(locate(path), consolidated=False, chunks=None, decode_times=False).sizes["time"]

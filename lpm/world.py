@@ -34,7 +34,7 @@ class World:
     title: str = ""
     notes: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checked(self.observables)
         missing = {dim for observable in self.observables for dim in observable.dims} - self.coords.keys()
         if missing:

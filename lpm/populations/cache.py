@@ -1,7 +1,7 @@
 """A population on disk, found again by a hash of everything that made it.
 
-Where: the folder named by LPM_CACHE_DIR, else XDG_CACHE_HOME/lpm, else ~/.cache/lpm; one folder a population with an
-.npy file an array, read back memory-mapped. The key covers the tables' bytes, the arguments and the source of this
+Where: `populations` in the cache directory (see `lpm.cache`); one folder a population with an .npy file an array, read
+back memory-mapped. The key covers the tables' bytes, the arguments and the source of this
 package, so that nothing stale is ever read. Files carry checksums: a damaged population is made anew. A folder that
 cannot be written is no error. The eight populations used last are kept.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lpm.cache import cache_directory
 from lpm.errors import InputError
 from lpm.populations.population import Population
 
@@ -31,10 +32,7 @@ DAY = 86_400.0  # seconds
 
 def cache_folder() -> Path:
     """The folder that holds cached populations; it need not exist."""
-    if chosen := os.environ.get("LPM_CACHE_DIR"):
-        return Path(chosen) / "populations"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lpm" / "populations"
+    return cache_directory() / "populations"
 
 
 def key_of(tables: Path, **arguments: object) -> str:

@@ -1,7 +1,8 @@
 """Rumour: a model of your own. Run it with `lpm run config.yaml`, test it with `python -m pytest`.
 
-A rumour spreads between friends. Who hears it may believe it and tell it on; after a while they tire of it. Read on from top to
-bottom: the settings, the parameters, what happens in a step, what to look at, and `build`, which puts it together.
+A rumour spreads between friends. Who hears it may believe it and tell it on; after a while they tire of it. Read on
+from top to bottom: the settings, the parameters, what happens in a step, what to look at, and `build`, which puts it
+together.
 """
 
 import dataclasses
@@ -39,7 +40,8 @@ class Params:
     first_tellers: jax.Array
 
 
-# 3. What happens. `start` is done once; each substep takes (params, state, key) and returns the new state and its events.
+# 3. What happens. `start` is done once; each substep takes (params, state, key) and returns the new state and its
+# events.
 def start(params, state, key):
     ids = state.fixed["id"]
     chosen = random.chosen(key, ids, ids.shape[0], jnp.maximum(params.first_tellers * ids.shape[0], 1))
@@ -60,7 +62,8 @@ def hear_and_tire(params, state, key):
     return state.replace(stage=move(move(stage, heard, TELLING), tired, TIRED)), {"heard": heard}
 
 
-# 4. What to look at: (state, info) -> a number. Flows are added up over a record (`over="sum"`), stocks are taken at its end.
+# 4. What to look at: (state, info) -> a number. Flows are added up over a record (`over="sum"`); stocks are taken at
+# its end.
 OBSERVABLES = (
     lpm.Observable(
         "newly_aware", lambda state, info: number(info["heard"]), long_name="agents who heard it", over="sum"

@@ -1,7 +1,7 @@
-"""A city: people of all ages in households, schools, workplaces and a community of regions, and a disease that spreads among them.
+"""A city: people of all ages in households, schools, workplaces and regions, and a disease that spreads among them.
 
-Each day the disease takes its course (`lpm.worlds.disease`); then the infectious meet the others in four layers, each with
-its own transmission and its own schedule of contacts, and some infections come from outside.
+Each day the disease takes its course (`lpm.worlds.disease`); then the infectious meet the others in four layers, each
+with its own transmission and its own schedule of contacts, and some infections come from outside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from lpm import Observable, State, chain, initial_state
 from lpm.errors import InputError
-from lpm.kernels import bits, groups, random, strata
+from lpm.kernels import groups, random, strata
 from lpm.kernels.contagion import Infectious, Layer, infections
 from lpm.kernels.course import entered, leave_probabilities, progress
 from lpm.kernels.stages import Indicator, Stages, among, move
@@ -27,7 +27,6 @@ from lpm.world import World
 from lpm.worlds.contacts import check_file
 from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
 from lpm.worlds.schedule import LAYERS, Change, Day, check_schedule, contact_table
-
 
 FULL_SIZE = {"new-york-city": 8_804_190}  # census of 2020
 
@@ -51,10 +50,10 @@ class People:
 
 @dataclasses.dataclass(frozen=True)
 class Transmission:
-    """Rate of transmission from one infectious, symptomatic-course agent to all others of a layer together, if all are susceptible.
+    """Rate at which an infectious agent with symptoms infects all others of a layer together, if all are susceptible.
 
-    In a household, school or workplace of n it is shared among the n - 1 others. The defaults were set by hand so that admissions in
-    New York City in spring 2020 come out near those observed; they are no estimate.
+    In a household, school or workplace of n it is shared among the n - 1 others. The defaults were set by hand so that
+    admissions in New York City in spring 2020 come out near those observed; they are no estimate.
     """
 
     household: Rate = 0.10
@@ -95,7 +94,7 @@ class Settings:
     transmission: Transmission = Transmission()
     schedule: tuple[Change, ...] = ()
     importation: tuple[Importation, ...] = (Importation(),)
-    disease: Disease = Disease()
+    disease: Disease = dataclasses.field(default_factory=Disease)
     own_region: Fraction = 0.8
 
 
@@ -138,7 +137,7 @@ def take_course(params: Params, state: State, key: random.Key) -> tuple[State, d
 
 
 def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
-    """The infectious meet the susceptible at home, at school, at work and in the community; a few infections come from outside."""
+    """The infectious meet the susceptible at home, at school, at work and in the community; some come from outside."""
     line, fixed, disease = state.fixed["course"], state.fixed, params.disease
     today = jnp.minimum(state.step, params.contacts.shape[0] - 1)
     rates = {name: params.transmission[name] * params.contacts[today, layer] for layer, name in enumerate(LAYERS)}
@@ -165,7 +164,7 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
 
 def by_stratum(indicator: Indicator, state: State) -> jax.Array:
     """How many agents say yes, by region and age band."""
-    return strata.count(bits.pack(indicator.value), state.fixed["community"].strata)
+    return strata.count_of(indicator, state.fixed["community"].strata)
 
 
 def events(name: str, event: str, long_name: str) -> Observable:
@@ -207,7 +206,8 @@ def population(people: People) -> Population:
 def community_contacts(population: np.ndarray) -> np.ndarray:
     """Contacts of an agent of each band with each band, (bands, bands) float32, one in the mean over the population.
 
-    M_{a,b} = c rate_{a,b} n_b / n, from the relative rates per pair in lpm/populations/data/community_contacts.csv (Mistry et al. 2021).
+    M_{a,b} = c rate_{a,b} n_b / n, from the relative rates per pair in lpm/populations/data/community_contacts.csv
+    (Mistry et al. 2021).
 
     Args:
         population: (bands,), agents in each age band.

@@ -18,13 +18,13 @@ class Contacts:
     """A contact network.
 
     Args:
-        kind: "erdos_renyi" (every pair alike), "small_world" (a ring with shortcuts), "heavy_tailed" (degrees from a power law with
-            exponent 3), "well_mixed" (no network: everybody meets everybody).
+        kind: "erdos_renyi" (every pair alike), "small_world" (a ring with shortcuts), "heavy_tailed" (degrees from a
+            power law with exponent 3), "well_mixed" (no network: everybody meets everybody).
         mean_degree: contacts of each agent; not used if well mixed.
         rewired: share of a small world's contacts that are shortcuts.
         seed: of the network.
-        file: an edge list instead: CSV or parquet with the columns source and target, one row for each pair of contacts. Its agents
-            are simulated, and the number of agents, `kind` and what follows it are not used.
+        file: an edge list instead: CSV or parquet with the columns source and target, one row for each pair of
+            contacts. Its agents are simulated, and the number of agents, `kind` and what follows it are not used.
     """
 
     kind: Literal["erdos_renyi", "small_world", "heavy_tailed", "well_mixed"] = "erdos_renyi"
@@ -38,7 +38,8 @@ def check_file(file: str | None, path: tuple[str | int, ...]) -> list[Mistake]:
     """A mistake if a file that the settings name does not exist."""
     if file is None or Path(file).is_file():
         return []
-    return [Mistake(path, f"asked for a file, got {file!r}, which is not there; write its path from the folder you start lpm in")]
+    advice = "write its path from the folder you start lpm in"
+    return [Mistake(path, f"asked for a file, got {file!r}, which is not there; {advice}")]
 
 
 def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:

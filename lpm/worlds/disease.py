@@ -21,7 +21,7 @@ ByAge = tuple[Fraction, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Dwell:
-    """How long a stage lasts, in days; the deviation sets the number of phases and is met as nearly as whole phases allow."""
+    """How long a stage lasts, in days; the deviation is met as nearly as a whole number of phases allows."""
 
     mean: Days
     deviation: Annotated[float, Number(0, None, "days")]
@@ -32,20 +32,24 @@ class Disease:
     """Natural history. Each default has its source.
 
     Args:
-        exposed: infected, not yet infectious. Incubation 5.1 days (Lauer et al. 2020, Ann. Intern. Med. 172), less the next.
-        presymptomatic: infectious before symptoms: 2.3 days (He et al. 2020, Nat. Med. 26), here 2.1 so that both sum to 5.1.
-        symptomatic: from symptoms to recovery or admission: 7 days (Linton et al. 2020, J. Clin. Med. 9, table 2: onset to
-            admission; mild cases recover in about 8: Woelfel et al. 2020, Nature 581).
+        exposed: infected, not yet infectious. Incubation 5.1 days (Lauer et al. 2020, Ann. Intern. Med. 172), less the
+            next.
+        presymptomatic: infectious before symptoms: 2.3 days (He et al. 2020, Nat. Med. 26), here 2.1 so that both sum
+            to 5.1.
+        symptomatic: from symptoms to recovery or admission: 7 days (Linton et al. 2020, J. Clin. Med. 9, table 2: onset
+            to admission; mild cases recover in about 8: Woelfel et al. 2020, Nature 581).
         asymptomatic: infectious without symptoms, 8 days (Woelfel et al. 2020; assumed the same as mild cases).
         hospitalised: on a ward, 5 days (Richardson et al. 2020, JAMA 323: median stay 4.1 days, New York City area).
-        critical: in intensive care, 12 days to death or recovery (Verity et al. 2020, Lancet Infect. Dis. 20, gives 10.7 to death
-            counted from intensive care and longer to recovery; one stage for both is an assumption).
+        critical: in intensive care, 12 days to death or recovery (Verity et al. 2020, Lancet Infect. Dis. 20, gives
+            10.7 to death counted from intensive care and longer to recovery; one stage for both is an assumption).
         symptoms: probability of symptoms by age (Kerr et al. 2021, PLoS Comput. Biol. 17, table 2).
-        admission: probability of admission given symptoms, by age (Ferguson et al. 2020, Imperial College Report 9, table 1).
+        admission: probability of admission given symptoms, by age (Ferguson et al. 2020, Imperial College Report 9,
+            table 1).
         intensive_care: probability of critical illness given admission, by age (the same table).
         death: probability of death given critical illness, by age (one half; the same report).
         susceptibility: relative, by age (Zhang et al. 2020, Science 368; bands as in Kerr et al. 2021).
-        asymptomatic_infectiousness: relative to symptomatic (Ferguson et al. 2020: symptomatic 1.5 times as infectious).
+        asymptomatic_infectiousness: relative to symptomatic (Ferguson et al. 2020: symptomatic 1.5 times as
+            infectious).
     """
 
     exposed: Dwell = Dwell(3.0, 1.7)

@@ -49,7 +49,8 @@ def contact_table(changes: tuple[Change, ...], calendar: Calendar) -> np.ndarray
 
 def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[str | int, ...]) -> list[Mistake]:
     """What is wrong with a schedule: days outside the run, ends before beginnings, two values for one day."""
-    mistakes, spans = [], []
+    mistakes: list[Mistake] = []
+    spans: list[tuple[int, int, int | None]] = []
     for number, change in enumerate(changes):
         here = (*path, number)
         dated = [day for day in (change.from_, change.to) if isinstance(day, datetime.date)]
@@ -57,7 +58,7 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
             mistakes.append(
                 Mistake(
                     (*here, "from"),
-                    f"asked for the number of a day, since the run has no start date, got {dated[0]}; write `run.start`",
+                    f"asked for a day's number, as the run has no start, got {dated[0]}; write one, or `run.start`",
                 )
             )
             continue
@@ -79,8 +80,8 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
                 mistakes.append(
                     Mistake(
                         (*here, "from"),
-                        f"asked for one value of layer {change.layer} a day, got {change.from_}, which entry {other + 1} of the schedule sets too; "
-                        "write days that do not overlap",
+                        f"asked for one value of layer {change.layer} a day, got {change.from_}, which entry "
+                        f"{other + 1} of the schedule sets too; write days that do not overlap",
                     )
                 )
         spans.append((number, first, last))

@@ -1,7 +1,7 @@
 """Susceptible, exposed, infectious, recovered: an epidemic over one network, with a latent period.
 
-As `lpm.worlds.sir`, but who is infected is exposed first, for a gamma-like time with the mean and deviation given, and infectious for another
-(Anderson & May 1991, chapter 3; chains of phases: Lloyd 2001, Theor. Popul. Biol. 60).
+As `lpm.worlds.sir`, but who is infected is exposed first, for a gamma-like time with the mean and deviation given, and
+infectious for another (Anderson & May 1991, chapter 3; chains of phases: Lloyd 2001, Theor. Popul. Biol. 60).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lpm import Observable, State, chain, initial_state
 from lpm.kernels import contagion, hazards, random
 from lpm.kernels.course import Course, Stage, entered, leave_probabilities, progress
-from lpm.kernels.stages import Indicator, Stages, among, move, number
+from lpm.kernels.stages import Stages, among, chosen, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Number, Positive, Rate
 from lpm.world import World
 from lpm.worlds.contacts import Contacts, check_file, network
@@ -73,10 +73,10 @@ def course(settings: Settings) -> Course:
 
 def first_cases(params: Params, state: State, key: random.Key) -> State:
     """The first infectious agents, drawn at random."""
-    ids, stages = state.fixed["id"], state.agents["stage"]
-    n = ids.shape[0]
-    infected = random.chosen(key, ids, n, jnp.maximum(jnp.round(params.initial * n), 1))
-    return state.replace(stage=move(stages, Indicator(infected), state.fixed["course"].first("infectious")))
+    ids, course, stages = state.fixed["id"], state.fixed["course"], state.agents["stage"]
+    number_infected = jnp.maximum(params.initial * ids.shape[0], 1)
+    infected = chosen(key, ids, number_infected, among(stages, course.first("susceptible")))
+    return state.replace(stage=move(stages, infected, course.first("infectious")))
 
 
 def progress_course(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Susceptible, infectious, recovered: an epidemic over one network.
 
-Each day every infectious agent passes the infection to each susceptible contact with probability 1 - exp(-transmission), and recovers
-with probability 1 / infectious_days (Kermack & McKendrick 1927; on networks: Newman 2002, Phys. Rev. E 66, 016128).
+Each day every infectious agent passes the infection to each susceptible contact with probability
+1 - exp(-transmission), and recovers with probability 1 / infectious_days (Kermack & McKendrick 1927; on networks:
+Newman 2002, Phys. Rev. E 66, 016128).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from lpm import Observable, State, chain, initial_state
-from lpm.kernels import contagion, random, stages
-from lpm.kernels.stages import Stages, among, event, move, number
+from lpm.kernels import contagion, random
+from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Positive, Rate
 from lpm.world import World
 from lpm.worlds.contacts import Contacts, check_file, network
@@ -53,10 +54,9 @@ class Params:
 
 def first_cases(params: Params, state: State, key: random.Key) -> State:
     """The first infectious agents, drawn at random."""
-    ids = state.fixed["id"]
-    n = ids.shape[0]
-    infected = random.chosen(key, ids, n, jnp.maximum(jnp.round(params.initial * n), 1))
-    return state.replace(stage=move(state.agents["stage"], stages.Indicator(infected), INFECTIOUS))
+    ids, stages = state.fixed["id"], state.agents["stage"]
+    infected = chosen(key, ids, jnp.maximum(params.initial * ids.shape[0], 1), among(stages, SUSCEPTIBLE))
+    return state.replace(stage=move(stages, infected, INFECTIOUS))
 
 
 def infect_and_recover(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
@@ -70,8 +70,8 @@ def infect_and_recover(params: Params, state: State, key: random.Key) -> tuple[S
         susceptible=SUSCEPTIBLE,
         infectious=(contagion.Infectious((INFECTIOUS,)),),
     )
-    recovered = event(words[1], random.threshold(1 / params.infectious_days), among(today, INFECTIOUS))
-    tomorrow = move(move(today, infected, INFECTIOUS), recovered, RECOVERED)
+    recovered = event(words[1], 1 / params.infectious_days, among(today, INFECTIOUS))
+    tomorrow = move(move(today, recovered, RECOVERED), infected, INFECTIOUS)
     return state.replace(stage=tomorrow), {"infected": infected}
 
 

@@ -1,7 +1,7 @@
 """Stages last as long as the settings ask, and forks are taken as often.
 
-A stage of mean m and k phases lasts k geometric times of mean m / k: variance m (m - k) / k. z-tests and chi-squared tests have
-fixed seeds; each would fail by chance with p = 1e-4 two-sided, in all 16 tests p < 0.002.
+A stage of mean m and k phases lasts k geometric times of mean m / k: variance m (m - k) / k. The z-tests and
+chi-squared tests have fixed seeds; each would fail by chance with p = 1e-4, any of all 21 with p < 0.003.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ CITY = city.Settings(city.People(agents=20_000), importation=(), disease=DISEASE
 
 
 def lives(world: World, first: str) -> np.ndarray:
-    """Everybody's stage from the day on which all enter the stage named, nobody infecting anybody: (days + 1, agents)."""
+    """Everybody's stage from the day on which all enter the stage named: (days + 1, agents)."""
     course = world.state.fixed["course"]
     entered = Stages(jnp.full(world.agents, course.first(first), jnp.uint8), course.size)
     start = (world.model, world.params, world.state.replace(stage=entered), lpm.key(11))

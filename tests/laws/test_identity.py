@@ -1,4 +1,4 @@
-"""Draws belong to agents, substeps and days: not to positions, not to neighbours in the code, not to what comes later."""
+"""Draws belong to agents, substeps and days: not to positions, to neighbours in the code or to what comes later."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,9 @@ def aggregates(world: World) -> dict[str, np.ndarray]:
 
 def standing(world: World, edges: networks.Edges, position: np.ndarray) -> World:
     """The world on a graph of ids, where agent `id` stands at `position[id]`."""
-    graph = networks.graph(networks.Edges(edges.n_agents, position[edges.source], position[edges.target]), keep_order=True)
+    graph = networks.graph(
+        networks.Edges(edges.n_agents, position[edges.source], position[edges.target]), keep_order=True
+    )
     fixed = {**world.state.fixed, "contacts": graph, "id": jnp.asarray(np.argsort(position).astype(np.uint32))}
     return dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=fixed))
 
@@ -47,12 +49,14 @@ def test_agents_permuted_with_their_ids_give_the_same_bits_on_a_graph():
 def test_ids_decide_the_draws():
     world = sir_on_a_graph()
     other = world.state.fixed["id"][::-1]
-    relabelled = dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=world.state.fixed | {"id": other}))
+    relabelled = dataclasses.replace(
+        world, state=dataclasses.replace(world.state, fixed=world.state.fixed | {"id": other})
+    )
     assert not same(simulated(world), simulated(relabelled))
 
 
 def shuffled_population(who, rng: np.random.Generator):
-    """The same people: households in another order within their region, members in another order within their household."""
+    """The same people: households in another order within their region, members within their household."""
     household = np.cumsum(who.position == 0) - 1
     order = np.lexsort((rng.random(len(who)), rng.random(household[-1] + 1)[household], who.region))
     places = rng.permutation(len(who.place_kind)).astype(np.int32)  # groups may be numbered in any way, too
@@ -120,7 +124,7 @@ def moods(params, state, key):
     ("name", "place"),
     [
         ("sir_on_a_graph", {"before": "infect_and_recover"}),
-        ("seir_small_world", {"after": "infect"}),
+        ("seir_small_world", {"before": "infect"}),
         ("city", {"after": "course"}),
     ],
 )

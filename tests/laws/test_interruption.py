@@ -36,7 +36,9 @@ def hidden(state, info):
 
 def spread(state, info):
     """A result that may be broken while the state is not."""
-    return jnp.where(info["won"] >= 0, jnp.float32(1), jnp.float32(0)) / (state.env["broken_at"] - state.step).astype(jnp.float32)
+    return jnp.where(info["won"] >= 0, jnp.float32(1), jnp.float32(0)) / (state.env["broken_at"] - state.step).astype(
+        jnp.float32
+    )
 
 
 def economy(wealth=NEVER, price=NEVER, spread_at=NEVER, value=np.nan) -> World:
@@ -47,14 +49,22 @@ def economy(wealth=NEVER, price=NEVER, spread_at=NEVER, value=np.nan) -> World:
     return World(lpm.chain(grow=grow), params, state, observables)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("at", [0, CHUNK - 1, CHUNK, 2 * CHUNK + 3, RECORDS - 1])
-@pytest.mark.parametrize("entry", ["wealth", "price", "spread_at"])
+@pytest.mark.parametrize(
+    ("entry", "at", "value"),
+    [
+        ("wealth", 0, np.nan),
+        ("price", CHUNK - 1, np.nan),
+        ("price", CHUNK, -np.inf),
+        ("wealth", 2 * CHUNK + 3, np.inf),
+        ("wealth", RECORDS - 1, np.nan),
+        ("spread_at", CHUNK + 1, np.nan),
+    ],
+)
 def test_a_number_that_is_not_finite_stops_the_run_within_a_chunk(entry, at, value, tmp_path):
     chunks = []
     world = economy(**{entry: at}, value=value)
     name = entry.removesuffix("_at")
-    with pytest.raises(RunError, match=rf"^record {at}: not a finite number in (won, )?{name};"):
+    with pytest.raises(RunError, match=rf"^record {at}: not a finite number in {name};"):
         run(world, Calendar(RECORDS), tmp_path / "broken", seed=4, realizations=2, progress=chunks.append)
     assert len(chunks) == at // CHUNK
     kept = opened(tmp_path / "broken")
@@ -65,7 +75,7 @@ def test_a_number_that_is_not_finite_stops_the_run_within_a_chunk(entry, at, val
 
 
 def test_a_record_of_several_steps_with_a_fault_within_is_not_committed(tmp_path):
-    with pytest.raises(RunError, match="^record 2: not a finite number in wealth;"):
+    with pytest.raises(RunError, match=r"^record 2: not a finite number in wealth;"):
         run(economy(wealth=9), Calendar(24), tmp_path, every=4)
     assert opened(tmp_path).sizes["time"] == 2
 

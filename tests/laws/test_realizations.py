@@ -1,4 +1,4 @@
-"""Realizations side by side or in turn, in chunks of any length, streamed or simulated: the same bits, compiled once."""
+"""Realizations side by side or in turn, in chunks of any length, streamed or not: the same bits, compiled once."""
 
 import dataclasses
 import importlib
@@ -49,6 +49,7 @@ def test_a_realization_does_not_depend_on_how_many_there_are(tmp_path, monkeypat
     world = sir_on_a_graph()
     monkeypatch.setattr(runs, "TOGETHER", 2 * world.agents)
     most = stored(world, tmp_path / "most", realizations=6)
+    assert len({incidence.tobytes() for incidence in most["incidence"]}) == 6
     for count in (1, 2, 3):
         some = stored(world, tmp_path / str(count), realizations=count)
         assert_same(some, {name: values[:count] for name, values in most.items()})

@@ -1,4 +1,4 @@
-"""An epidemic over a graph in plain numpy, contact by contact: what the kernels' counts and packed flags must agree with."""
+"""An epidemic over a graph in plain numpy, contact by contact: the kernels' counts and flags must agree with it."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def sir(
 ) -> np.ndarray:
     """Daily incidence of one epidemic, (days,) int64.
 
-    Each day every contact of an infectious with a susceptible agent passes the infection with a probability of its own; those who
-    were infectious in the morning recover by the evening with another.
+    Each day every contact of an infectious with a susceptible agent passes the infection with one probability; those
+    who were infectious in the morning recover by the evening with another.
 
     Args:
         source, target: (edges,) integer, each contact once.

@@ -1,8 +1,8 @@
 """Well-mixed epidemics in discrete days: what many agents tend to, and how far few of them stray from it.
 
-With n agents, fractions x of them in each stage follow x_{t+1} = f(x_t) as n grows, and n^(1/2) times the deviation from it
-is Gaussian with the covariance V_{t+1} = J V_t J' + Q: J the Jacobian of f, Q that of the binomial draws of one day
-(Kurtz 1971, J. Appl. Probab. 8; for discrete time Buckley & Pollett 2010, Probab. Surv. 7).
+With n agents, fractions x of them in each stage follow x_{t+1} = f(x_t) as n grows, and n^(1/2) times the deviation
+from it is Gaussian with the covariance V_{t+1} = J V_t J' + Q: J the Jacobian of f, Q the covariance of one day's
+binomial draws (Kurtz 1971, J. Appl. Probab. 8; for discrete time Buckley & Pollett 2010, Probab. Surv. 7).
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def seir(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fractions (S, each phase of E, each phase of I) after each day, and n times their covariance.
 
-    Each day first the phases go on, each with probability phases / mean; then the infectious, new ones included, infect.
+    Each day first the phases go on, each with probability phases / mean; then all who are now infectious infect.
 
     Args:
         transmission: 1/day.
@@ -77,26 +77,26 @@ def _infection(x: np.ndarray, infecting: np.ndarray, into: int, transmission: fl
     return move * x[0] * (1 - escape), np.outer(move, gradient), np.outer(move, move) * x[0] * escape * (1 - escape)
 
 
-def seir_rates(
-    transmission: float, latent: tuple[float, int] | None, infectious: tuple[float, int]
-) -> Callable[[float, np.ndarray], np.ndarray]:
-    """The right-hand side of the differential equation, for scipy's solve_ivp; `latent` None for an SIR model.
+Rates = Callable[[float, np.ndarray], np.ndarray]
 
-    dS/dt = -b S I, chains of phases left with the rate phases / mean (Kermack & McKendrick 1927; Lloyd 2001).
-    """
-    latent_phases = 0 if latent is None else latent[1]
-    leave = np.array(
-        [0.0]
-        + ([] if latent is None else [latent_phases / latent[0]] * latent_phases)
-        + [infectious[1] / infectious[0]] * infectious[1]
-    )
-    moves = np.diag(np.ones(len(leave) - 1), -1) - np.eye(len(leave))
+
+def sir_rates(transmission: float, infectious_days: float) -> Rates:
+    """dS/dt = -b S I, dI/dt = b S I - I / D, as scipy's solve_ivp asks for it (Kermack & McKendrick 1927)."""
 
     def rates(_: float, x: np.ndarray) -> np.ndarray:
-        new = transmission * x[0] * x[1 + latent_phases :].sum()
-        change = moves @ (leave * x)
-        change[0] -= new
-        change[1] += new
-        return change
+        new = transmission * x[0] * x[1]
+        return np.array([-new, new - x[1] / infectious_days])
+
+    return rates
+
+
+def seir_rates(transmission: float, latent: tuple[float, int], infectious: tuple[float, int]) -> Rates:
+    """The same for `seir`: each phase is left with the rate phases / mean (Lloyd 2001, Theor. Popul. Biol. 60)."""
+    leave = np.array([0.0] + [latent[1] / latent[0]] * latent[1] + [infectious[1] / infectious[0]] * infectious[1])
+
+    def rates(_: float, x: np.ndarray) -> np.ndarray:
+        new = transmission * x[0] * x[1 + latent[1] :].sum()
+        left = leave * x
+        return np.concatenate([[-new], [new], left[1:-1]]) - left
 
     return rates

@@ -1,7 +1,8 @@
 """Infections within households of two to five meet Reed and Frost's model.
 
-Agents are infectious for exactly one day, one member of each household from the start, and a member escapes an infectious other
-of n - 1 with q = exp(-r / (n - 1)). Chi-squared tests have fixed seeds and fail by chance with p = 0.001.
+Agents are infectious for exactly one day, one member of each household from the start, and in a household of n a
+member escapes an infectious other with q = exp(-r / (n - 1)). Chi-squared tests have fixed seeds and fail by chance
+with p = 0.001.
 """
 
 import dataclasses
@@ -39,8 +40,13 @@ def compare(household: np.ndarray, infected: np.ndarray, rate: float) -> tuple[f
         seen = np.bincount(others[members == size], minlength=size)
         expected = final_sizes(size - 1, np.exp(-rate / (size - 1))) * seen.sum()
         assert expected.min() > 20
-        attack, asked = (seen @ np.arange(size)) / seen.sum() / (size - 1), (expected @ np.arange(size)) / seen.sum() / (size - 1)
-        assert abs(attack - asked) < 0.02, f"secondary attack rate {attack:.3f} in households of {size}, expected {asked:.3f}"
+        attack, asked = (
+            (seen @ np.arange(size)) / seen.sum() / (size - 1),
+            (expected @ np.arange(size)) / seen.sum() / (size - 1),
+        )
+        assert abs(attack - asked) < 0.02, (
+            f"secondary attack rate {attack:.3f} in households of {size}, expected {asked:.3f}"
+        )
         total += ((seen - expected) ** 2 / expected).sum()
         freedom += size - 1
     return total, freedom
@@ -105,7 +111,9 @@ def test_final_sizes_in_small_cliques_of_a_graph_meet_reed_frost():
 def test_final_sizes_in_the_citys_households_meet_reed_frost():
     """The shipped city with its own households; one infectious day without symptoms, contacts at home alone."""
     day = Dwell(1.0, 0.0)
-    disease = Disease(exposed=day, asymptomatic=day, symptoms=(0.0,) * 9, susceptibility=(1.0,) * 9, asymptomatic_infectiousness=0.5)
+    disease = Disease(
+        exposed=day, asymptomatic=day, symptoms=(0.0,) * 9, susceptibility=(1.0,) * 9, asymptomatic_infectiousness=0.5
+    )
     settings = city.Settings(
         city.People(agents=60_000),
         transmission=city.Transmission(household=2 * RATE, school=0.0, work=0.0, community=0.0),

@@ -1,0 +1,47 @@
+"""Ctrl-C, as a shell sends it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lpm
+
+ROOT = Path(__file__).parents[2]
+LONG = ("run", "sir-million", "--agents", "2000", "--realizations", "2000", "--out", "stopped")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    cache = {"LPM_CACHE_DIR": str(tmp_path / "cache"), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax")}
+    return os.environ | cache | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_leaves_a_store_that_can_be_shown(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-c", "from lpm.cli import main; main()"]
+    run = subprocess.Popen(
+        [*command, *LONG], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    assert any(" steps" in line for line in run.stdout)
+    errors = ""
+    for _ in range(5):  # Python drops a signal that comes while it collects garbage
+        run.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            errors = run.communicate(timeout=10)[1]
+            break
+    assert run.returncode == 130
+    assert re.search(r"^error stopped after [\d,]+ of 200,000 steps; .*`lpm show stopped`", errors)
+    assert "Traceback" not in errors
+    kept = lpm.open(tmp_path / "stopped")
+    assert 0 < kept.sizes["time"] <= 100
+    shown = subprocess.run([*command, "show", "stopped"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "unfinished: " in shown.stdout or kept.sizes["time"] == 100
