@@ -121,7 +121,20 @@ def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
-    return jnp.concatenate([bits.lookup(words, row).sum(0, dtype=jnp.int32) for row in groups.rows])
+    return jnp.concatenate([_count(words, row) for row in groups.rows])
+
+
+def _count(words: jax.Array, row: jax.Array) -> jax.Array:
+    """Flags set in each column of a table, 32 at a time: a longer sum would store all the flags first."""
+    members, width = row.shape
+    whole = members // 32 * 32
+    parts = []
+    if whole:
+        short = bits.lookup(words, row[:whole].reshape(whole // 32, 32, width)).sum(1, dtype=jnp.int32)
+        parts.append(short.sum(0))
+    if members > whole:
+        parts.append(bits.lookup(words, row[whole:]).sum(0, dtype=jnp.int32))
+    return sum(parts[1:], parts[0]) if parts else jnp.zeros(width, jnp.int32)
 
 
 def to_members(values: jax.Array, groups: Groups) -> jax.Array:

@@ -119,7 +119,9 @@ def linear(
     def transpose_solve(_, pair):
         return transpose(pair[1]), jnp.zeros(shape, x.dtype)
 
-    return lax.custom_linear_solve(lambda pair: pair, (x, jnp.zeros(shape, x.dtype)), solve, transpose_solve)[1]
+    # Zero, but a function of x, since a right side without any tangent is refused.
+    none = jnp.broadcast_to(0 * x.reshape(-1)[0], shape)
+    return lax.custom_linear_solve(lambda pair: pair, (x, none), solve, transpose_solve)[1]
 
 
 def symmetric(forward: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

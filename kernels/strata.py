@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ class Strata:
     """A division of the agents by region and age band.
 
     Args:
-        masks: (bands, words) uint32, the packed members of each band.
+        masks: (bands, 8, columns) uint32, the packed members of each band. Each region has columns of its own: the words from
+            its first on, laid out in eight rows, 0 for agents of the regions beside it and after the last.
         code: (n,) uint8, region * bands + band of each agent.
         bounds: where each region's agents begin, and the end of the last; static.
     """
@@ -52,35 +54,39 @@ def strata(region: np.ndarray, band: np.ndarray, regions: int, bands: int) -> St
     if regions * bands > 256:
         raise ValueError(f"strata: asked for at most 256, got {regions} regions x {bands} bands; use wider age bands")
     bounds = tuple(int(b) for b in np.searchsorted(region, np.arange(regions + 1)))
-    masks = np.stack([bits.pack_host(band == b) for b in range(bands)])
+    masks = []
+    for (low, high), width in zip(itertools.pairwise(bounds), _widths(bounds), strict=True):
+        first = low // 32 * 32
+        member = np.zeros((bands, 256 * width), bool)
+        member[:, low - first : high - first] = band[None, low:high] == np.arange(bands)[:, None]
+        packed = np.packbits(member, axis=1, bitorder="little").view("<u4").astype(np.uint32)
+        masks.append(packed.reshape(bands, 8, width))
     code = (region.astype(np.int64) * bands + band).astype(np.uint8)
-    return Strata(jnp.asarray(masks), jnp.asarray(code), bounds)
+    return Strata(jnp.asarray(np.concatenate(masks, axis=2)), jnp.asarray(code), bounds)
 
 
 def count(words: jax.Array, strata: Strata) -> jax.Array:
     """How many flagged agents each stratum has: (regions, bands) int32, exact."""
-    rows = []
-    for low, high in zip(strata.bounds[:-1], strata.bounds[1:], strict=True):
-        first, last = low // 32, -(-high // 32)
-        here = words[first:last]
-        if low < high:  # the words at both ends also hold agents of the neighbouring regions
-            here = here.at[0].set(here[0] & jnp.uint32(0xFFFFFFFF << (low % 32) & 0xFFFFFFFF))
-            here = here.at[-1].set(here[-1] & jnp.uint32(0xFFFFFFFF >> (-high % 32)))
-        else:
-            here = jnp.zeros_like(here)
-        rows.append(_members(here, strata.masks[:, first:last]))
-    return jnp.stack(rows)
+    widths = _widths(strata.bounds)
+    padded = jnp.pad(words, (0, 8))
+    parts = [
+        padded[low // 32 : low // 32 + 8 * width].reshape(8, width)
+        for low, width in zip(strata.bounds[:-1], widths, strict=True)
+    ]
+    laid = bits.settle(jnp.concatenate(parts, axis=1))
+    # Written out, the sum of eight is a loop that is vectorised; `sum` would make an inner loop of it, which is not.
+    hits = lax.population_count(laid[None, 0] & strata.masks[:, 0])
+    for row in range(1, 8):
+        hits = hits + lax.population_count(laid[None, row] & strata.masks[:, row])
+    hits = bits.settle(hits)
+    ends = np.cumsum((0, *widths))
+    rows = [hits[:, begin:end].sum(1, dtype=jnp.uint32) for begin, end in itertools.pairwise(ends)]
+    return jnp.stack(rows).astype(jnp.int32)
 
 
-def _members(words: jax.Array, masks: jax.Array) -> jax.Array:
-    """Bits set in each mask's share of the words: (words,) and (bands, words) to (bands,) int32."""
-    bands, width = masks.shape
-    whole = width // 16 * 16
-    hits = lax.population_count(words[None, :whole] & masks[:, :whole]).reshape(bands, whole // 16, 16)
-    # Sixteen words at a time: a short sum is fused with what it sums, a long one would store its terms first.
-    total = hits.sum(2, dtype=jnp.uint32).sum(1, dtype=jnp.uint32)
-    rest = lax.population_count(words[None, whole:] & masks[:, whole:]).sum(1, dtype=jnp.uint32)
-    return (total + rest).astype(jnp.int32)
+def _widths(bounds: tuple[int, ...]) -> list[int]:
+    """Columns of each region: an eighth of the words that its agents touch, rounded up."""
+    return [-(-(high - low // 32 * 32) // 256) if low < high else 0 for low, high in itertools.pairwise(bounds)]
 
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:

@@ -48,7 +48,7 @@ def run(
     if chosen.title and not any(key.startswith(("settings", "model")) for key in overrides):
         world = dataclasses.replace(world, title=chosen.title)
     calendar = chosen.run.calendar
-    days = f"{calendar.steps} days" + (f" from {calendar.start}" if calendar.start else "")
+    days = f"{calendar.steps:,} days" + (f" from {calendar.start}" if calendar.start else "")
     draws = f", {chosen.run.realizations} realizations" if chosen.run.realizations > 1 else ""
     _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
 
@@ -94,8 +94,8 @@ def show(path: Path, console: Console) -> None:
     _title(console, about.get("title") or str(found), f"{about.get('agents', 0):,} agents, seed {about.get('seed')}")
     full, least, most = store.records(path), int(committed.min()), int(committed.max())
     if least < full:
-        span = f"{most}" if least == most else f"{least} to {most}"
-        _say(console, f"unfinished: {span} of {full} records a realization", style="yellow")
+        span = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+        _say(console, f"unfinished: {span} of {full:,} records a realization", style="yellow")
     print_summary(results, console)
     folder = found.parent if found.name == store.NAME else found
     try:
@@ -111,7 +111,7 @@ def validate(config: str, settings: list[str], console: Console) -> None:
 
     chosen = load(config, settings)
     calendar = chosen.run.calendar
-    span = f"{calendar.steps} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
+    span = f"{calendar.steps:,} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
     _say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
 
 
