@@ -78,7 +78,12 @@ def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Laye
         return rate * weighted(lambda words: groups.household_counts(words, network)) / others
     if isinstance(network, groups.Groups):
         others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
-        return to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
+        if len(classes) == 2:
+            one, two = groups.group_counts_of_two((classes[0][0], classes[1][0]), network)
+            infectious = one.astype(jnp.float32) * classes[0][1] + two.astype(jnp.float32) * classes[1][1]
+        else:
+            infectious = weighted(lambda words: groups.group_counts(words, network))
+        return to_members(rate * infectious / others, network)
     met = strata.meet(weighted(lambda words: strata.count(words, network.strata)), network)
     return spread(rate * met, network.strata)
 
@@ -127,7 +132,7 @@ def _limit(classes, layers, susceptibility, outside) -> jax.Array:
             counts = graph.neighbour_counts(classes[0][0], network)
             return table.at[counts.astype(jnp.int32)].get(mode="promise_in_bounds")
     hazard = _hazard(classes, layers, susceptibility, outside)
-    return random.threshold(probability(bits.settle(hazard)))
+    return random.threshold(probability(hazard))
 
 
 def _hazard(classes, layers, susceptibility, outside, derivative: bool = False) -> jax.Array:

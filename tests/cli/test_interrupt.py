@@ -21,8 +21,8 @@ LONG = ("run", "sir-million", "--agents", "200", "--steps", str(STEPS), "--out",
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    cache = {"LPM_CACHE_DIR": str(tmp_path / "cache"), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax")}
+def environment() -> dict[str, str]:
+    cache = {"LPM_CACHE_DIR": str(ROOT / ".pytest_cache" / "lpm")}
     return os.environ | cache | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 

@@ -64,8 +64,9 @@ def dots(axes) -> list[np.ndarray]:
     return [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
 
 
-@pytest.mark.parametrize("realizations", [1, 20])
-@pytest.mark.parametrize("observed", [(), (CRITICAL,), (BY_REGION,), (BY_REGION, CASES, CRITICAL)])
+@pytest.mark.parametrize(
+    ("observed", "realizations"), [((), 1), ((CRITICAL,), 20), ((BY_REGION,), 1), ((BY_REGION, CASES, CRITICAL), 20)]
+)
 def test_words_do_not_overlap(observed: tuple[Series, ...], realizations: int, tmp_path: Path, drawn) -> None:
     figure = drawn(results(tmp_path, observed, realizations, 0.5))
     words = [*figure.texts, *(axes.title for axes in figure.axes), *figure.legends]
