@@ -50,7 +50,7 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
         (n,) uint8, or int32 if a degree passes 255.
     """
     axis = 1 if graph.by_agent else 0
-    counts = [bits.lookup(words, row).sum(axis, dtype=graph.count_dtype) for row in graph.rows]
+    counts = [bits.lookup(words, row).sum(axis, dtype=jnp.uint32).astype(graph.count_dtype) for row in graph.rows]
     return in_agent_order(jnp.concatenate(counts), graph)
 
 

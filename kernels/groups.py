@@ -137,17 +137,17 @@ def _count(words: tuple[jax.Array, ...], row: jax.Array) -> jax.Array:
     """Flags set in each column of a table, 32 at a time: a longer sum would store all the flags first."""
 
     def look_up(members: jax.Array) -> jax.Array:
-        flags = bits.lookup(words[0], members).astype(jnp.int32)
-        return flags if len(words) == 1 else flags | (bits.lookup(words[1], members).astype(jnp.int32) << 16)
+        flags = bits.lookup(words[0], members)
+        return flags if len(words) == 1 else flags | (bits.lookup(words[1], members) << 16)
 
     members, width = row.shape
     whole = members // 32 * 32
     parts = []
     if whole:
-        parts.append(look_up(row[:whole].reshape(whole // 32, 32, width)).sum(1).sum(0))
+        parts.append(look_up(row[:whole].reshape(whole // 32, 32, width)).sum(1, dtype=jnp.uint32).sum(0, dtype=jnp.uint32))
     if members > whole:
-        parts.append(look_up(row[whole:]).sum(0))
-    return sum(parts[1:], parts[0]) if parts else jnp.zeros(width, jnp.int32)
+        parts.append(look_up(row[whole:]).sum(0, dtype=jnp.uint32))
+    return sum(parts[1:], parts[0]).astype(jnp.int32) if parts else jnp.zeros(width, jnp.int32)
 
 
 def to_members(values: jax.Array, groups: Groups) -> jax.Array:

@@ -128,8 +128,16 @@ def _words(figure: Figure, results: xr.Dataset, compared: list[Comparison]) -> N
             handles.setdefault(label, handle)
     inch = 1 / figure.get_figheight()
     if len(handles) > 1:
-        place = {"loc": "upper left", "bbox_to_anchor": (0.003, 0), "borderaxespad": 0.2}
-        figure.legend(list(handles.values()), list(handles), ncols=len(handles), frameon=False, fontsize=8, **place)
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="upper left",
+            bbox_to_anchor=(0.003, 0),
+            borderaxespad=0.2,
+            ncols=len(handles),
+            frameon=False,
+            fontsize=8,
+        )
     caption = textwrap.fill(_caption(results, compared), int(figure.get_figwidth() * 20))
     below = -0.3 * inch if len(handles) > 1 else -0.05 * inch
     figure.text(0.01, below, caption, fontsize=7, color="#555555", va="top")

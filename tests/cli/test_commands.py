@@ -101,20 +101,13 @@ def test_a_run_says_what_it_did_and_where_the_results_are(run_lpm: Lpm, place: P
 
 
 def test_a_log_has_no_bars_and_no_more_than_a_line_for_each_tenth(run_lpm: Lpm) -> None:
-    done = run_lpm(*SMALL, "--realizations", "3", "--set", "settings.contacts.kind=well_mixed")
+    done = run_lpm("run", "school-influenza-1978", "--realizations", "30")
     assert "\x1b" not in done.out
     assert "\r" not in done.out
-    lines = re.findall(r"^([\d,]+) of 60 steps", done.out, re.MULTILINE)
+    lines = re.findall(r"^([\d,]+) of 450 steps", done.out, re.MULTILINE)
     assert 1 <= len(lines) <= 11
-    assert lines[-1] == "60"
-
-
-def test_lines_of_the_table_fit_80_columns_whatever_the_numbers(run_lpm: Lpm) -> None:
-    done = run_lpm("run", "nyc-2020", "--agents", "2000", "--realizations", "2")
-    table = done.out[done.out.index("total") :].split("\n\n")[0].splitlines()
-    assert len(table) == 10  # seven observables, the attack rate, and what the ranges are
-    assert all(len(line) <= 80 for line in table)
-    assert re.search(r"^admissions a week: [\d,]+ observed \([\d,]+ times [\d.]+\), .* simulated, 2020", done.out, re.M)
+    assert lines[-1] == "450"
+    assert re.search(r"^boys in bed: peak 298 observed on 1978-01-27, \d+ \(\d+–\d+\) simulated$", done.out, re.M)
 
 
 def test_what_is_shown_is_what_the_run_printed(run_lpm: Lpm) -> None:

@@ -1,6 +1,7 @@
 """The picture of a run: what is drawn where, and that words can be read."""
 
 import datetime
+import io
 import itertools
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
+from rich.console import Console
 
 import lpm
 from lpm import Calendar, Observable
+from lpm.commands import print_summary
 from lpm.plot import overview
 from lpm.report import attack_rate, comparisons, observed_beside, summary
 from lpm.series import Series
@@ -115,6 +119,19 @@ def test_the_table_says_total_peak_and_what_was_observed(tmp_path: Path) -> None
         "beds taken: peak 27 observed on 2020-02-28, 28 simulated",
     ]
     assert attack_rate(found) == ""
+
+
+def test_the_table_fits_80_columns_whatever_the_numbers(tmp_path: Path) -> None:
+    found = results(tmp_path, (BY_REGION,), 20)
+    factors = xr.DataArray(np.linspace(1, 3e4, 20), dims="realization")
+    for name in ("admissions", "cases", "critical"):
+        found[name] = (found[name] * factors).assign_attrs(found[name].attrs)
+    said = io.StringIO()
+    print_summary(found, Console(file=said, width=80))
+    table = said.getvalue().strip("\n").split("\n\n")[0].splitlines()
+    assert len(table) == 6  # headings, three observables (a long name takes two lines), and what the ranges are
+    assert all(len(line.rstrip()) <= 80 for line in table)
+    assert "4,200k (420k–7,980k)" in said.getvalue()
 
 
 def test_the_attack_rate_is_the_share_of_all_agents(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_packed_flags_meet_a_plain_loop(n):
         np.testing.assert_array_equal(words, packed_one_by_one(flags))
         np.testing.assert_array_equal(read, np.append(flags, 0), err_msg="agent number n must read as 0")
         assert int(number) == flags.sum()
-        assert (words.dtype, read.dtype, number.dtype) == (jnp.uint32, jnp.uint8, jnp.int32)
+        assert (words.dtype, read.dtype, number.dtype) == (jnp.uint32, jnp.uint32, jnp.int32)
         assert words.shape == (words_for(n),)
 
 
