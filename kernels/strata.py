@@ -94,6 +94,19 @@ def spread(values: jax.Array, strata: Strata) -> jax.Array:
     return bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
 
 
+def choose(table: jax.Array, index: jax.Array) -> jax.Array:
+    """The entry of a short table for each agent, by comparisons: on a CPU these are vectorised, and lookups are not.
+
+    Args:
+        table: (entries,), at most some tens.
+        index: (n,) integer below the number of entries.
+    """
+    chosen = jnp.broadcast_to(table[0], index.shape)
+    for entry in range(1, table.shape[0]):
+        chosen = jnp.where(index == entry, table[entry], chosen)
+    return chosen
+
+
 def sums(values: jax.Array, strata: Strata) -> jax.Array:
     """The sum of a real value over each stratum: (n,) float32 to (regions, bands) float32."""
     rows = []

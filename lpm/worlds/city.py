@@ -155,7 +155,7 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
             Infectious(line.kinds("presymptomatic", "symptomatic")),
             Infectious(line.kinds("asymptomatic"), disease.asymptomatic_infectiousness),
         ),
-        susceptibility=disease.susceptibility.at[fixed["band"].astype(jnp.int32)].get(mode="promise_in_bounds"),
+        susceptibility=strata.choose(disease.susceptibility, fixed["band"]),
         outside=params.importation[today],
     )
     stages = move(state.agents["stage"], infected, line.first("exposed"))
