@@ -1,7 +1,7 @@
 """How long the shipped cases take: set-up, compilation, steps, memory.  python benchmarks/bench_core.py [--small]
 
-A step's time is measured as `lpm run` takes steps, observables on, over whole runs after the first; wall and processor time. Results
-go to benchmarks/results/core.json. Times vary with the load of the machine, which is recorded.
+A step's time is measured as `lpm run` takes steps, observables on, over whole runs after the first; wall and processor
+time. Results go to benchmarks/results/core.json. Times vary with the load of the machine, which is recorded.
 """
 
 from __future__ import annotations
@@ -56,11 +56,14 @@ def main() -> None:
     cases = [("sir-million", "settings.agents", 20_000), ("nyc-2020", "settings.people.agents", 20_000)]
     results = []
     for name, key, few in cases:
-        results.append(measure(name, [f"{key}={few}"] if small else [], runs=1 if small else 5, steps=10 if small else 100))
+        results.append(
+            measure(name, [f"{key}={few}"] if small else [], runs=1 if small else 5, steps=10 if small else 100)
+        )
         found = results[-1]
         print(
             f"{name}: {found['agents']:,} agents, set-up {found['setup_s']} s, first step {found['first_step_s']} s, "
-            f"{found['wall_ms_per_step']['median']:.1f} ms a step ({found['processor_ms_per_step']['median']:.1f} of the processor), "
+            f"{found['wall_ms_per_step']['median']:.1f} ms a step "
+            f"({found['processor_ms_per_step']['median']:.1f} of the processor), "
             f"{found['agent_steps_per_s']:.3g} agent-steps/s, {found['peak_memory_gb_so_far']} GB"
         )
     if not small:

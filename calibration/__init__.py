@@ -1,1 +1,1 @@
-"""Calibration: parameters, losses, estimators, fits and posteriors. This layer imports `lpm`; nothing imports it back."""
+"""Calibration to data. This layer imports `lpm`, and nothing imports it back; it is empty in this version."""

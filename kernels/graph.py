@@ -1,6 +1,7 @@
 """Who is infectious around me: a contact graph, as rows of neighbours.
 
-Agents of like degree share a table of neighbours, so that nothing is padded but the few of very high degree, and neighbours
+Agents of like degree share a table of neighbours, so that nothing is padded but the few of very high degree, and
+neighbours
 are looked up among packed flags: for a million agents these are 125 kB, which stay in cache.
 """
 
@@ -34,7 +35,7 @@ class Graph:
     most: int = dataclasses.field(metadata={"static": True})
 
     @property
-    def count_dtype(self):
+    def count_dtype(self) -> type[jnp.uint8] | type[jnp.int32]:
         """The smallest integer type that holds the largest degree."""
         return jnp.uint8 if self.most < 256 else jnp.int32
 

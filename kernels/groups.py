@@ -1,8 +1,8 @@
 """Who is infectious around me: sums within groups, exact integers whatever the order of agents.
 
-Two kinds of groups. In *households* the members stand side by side, so that a household is a window of a few bits of the packed
-flags: no lookup at all. In scattered *groups* (schools, workplaces) each group has a row of its members' numbers; rows of
-similar length share a table, so that little is padded.
+Two kinds of groups. In *households* the members stand side by side, so that a household is a window of a few bits of
+the packed flags: no lookup at all. In scattered *groups* (schools, workplaces) each group has a row of its members'
+numbers; rows of similar length share a table, so that little is padded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Households:
     """Groups whose members stand side by side; made by `households`.
 
     Args:
-        start: (words, 32) int8, for each bit of the packed flags, the first bit of its household counted from its own word's.
+        start: (words, 32) int8, for each bit of the packed flags, the first bit of its household counted from its own
+            word's.
         size: (words, 32) uint8, how many members the household has.
         agents: n, static; the bits after them are nobody's.
         most: members of the largest household, static.
@@ -50,11 +51,15 @@ def households(position: np.ndarray, size: np.ndarray) -> Households:
     """
     n = len(size)
     if n and size.max() > LARGEST_HOUSEHOLD:
-        raise ValueError(f"households: asked for at most {LARGEST_HOUSEHOLD} members, got {size.max()}; use groups for larger ones")
+        raise ValueError(
+            f"households: asked for at most {LARGEST_HOUSEHOLD} members, got {size.max()}; use groups for larger ones"
+        )
     fill = (0, -n % 32)
     place = np.pad(np.asarray(position, np.int8), fill).reshape(-1, 32)
     members = np.pad(np.asarray(size, np.uint8), fill).reshape(-1, 32)
-    return Households(jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n, int(size.max()) if n else 1)
+    return Households(
+        jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n, int(size.max()) if n else 1
+    )
 
 
 def household_sizes(households: Households) -> jax.Array:
@@ -89,13 +94,16 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
     Returns:
         (n,) uint8.
     """
-    before, here, after = (bits.settle(shifted)[:, None] for shifted in (jnp.pad(words[:-2], (1, 0)), words[:-1], words[1:]))
+    before, here, after = (
+        bits.settle(shifted)[:, None] for shifted in (jnp.pad(words[:-2], (1, 0)), words[:-1], words[1:])
+    )
     start = households.start.astype(jnp.int32)
     low, high = jnp.where(start < 0, before, here), jnp.where(start < 0, here, after)
     shift = (start & 31).astype(jnp.uint32)
     window = (low >> shift) | ((high << (31 - shift)) << 1)  # two shifts, since a shift by 32 is undefined
     members = window & ((jnp.uint32(1) << households.size.astype(jnp.uint32)) - 1)
-    # Stored in the shape of its loop: fused into a flat one, it would divide by 32 for each agent and not be vectorised.
+    # Stored in the shape of its loop: fused into a flat one, it would divide by 32 for each agent and not be
+    # vectorised.
     counts = bits.settle(lax.population_count(members).astype(jnp.uint8))
     return counts.reshape(-1)[: households.agents]
 
@@ -103,7 +111,8 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
 def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
     """The sum of a real value over the other members of each agent's household: (n,) float32 to (n,) float32."""
     n = households.agents
-    first = (households.start - jnp.arange(32, dtype=jnp.int8)[None, :]).reshape(-1)[:n]  # of the household, from the agent
+    # Of the household, counted from the agent.
+    first = (households.start - jnp.arange(32, dtype=jnp.int8)[None, :]).reshape(-1)[:n]
     last = first + household_sizes(households).astype(jnp.int8)
     reach = households.most - 1
     padded = jnp.pad(values, (reach, reach))
@@ -144,7 +153,9 @@ def _count(words: tuple[jax.Array, ...], row: jax.Array) -> jax.Array:
     whole = members // 32 * 32
     parts = []
     if whole:
-        parts.append(look_up(row[:whole].reshape(whole // 32, 32, width)).sum(1, dtype=jnp.uint32).sum(0, dtype=jnp.uint32))
+        parts.append(
+            look_up(row[:whole].reshape(whole // 32, 32, width)).sum(1, dtype=jnp.uint32).sum(0, dtype=jnp.uint32)
+        )
     if members > whole:
         parts.append(look_up(row[whole:]).sum(0, dtype=jnp.uint32))
     return sum(parts[1:], parts[0]).astype(jnp.int32) if parts else jnp.zeros(width, jnp.int32)

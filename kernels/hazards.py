@@ -1,8 +1,8 @@
 """Rates, probabilities and dwell times in discrete steps.
 
-A *rate* (hazard) has the unit 1/step; a *probability* is per step. A dwell time is never compared with a clock: it is a chain
-of phases, each left with a constant probability, so that the state is one small integer, nobody's past is stored, and the mean
-stays a parameter that a derivative can reach.
+A *rate* (hazard) has the unit 1/step; a *probability* is per step. A dwell time is never compared with a clock: it is
+a chain of phases, each left with a constant probability, so that the state is one small integer, nobody's past is
+stored, and the mean stays a parameter that a derivative can reach.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def phases(mean: float, deviation: float) -> int:
     """How many phases a dwell time takes, so that its mean is met and its variance nearly.
 
     A chain of k phases, each left with probability k / mean per step, lasts a negative binomial time with variance
-    mean (mean - k) / k; equating it with deviation^2 gives k = mean^2 / (mean + deviation^2), here rounded. This is the gamma
-    distribution's discrete counterpart (the linear chain trick; Hurtado & Kirosingh 2019, J. Math. Biol. 79).
+    mean (mean - k) / k; equating it with deviation^2 gives k = mean^2 / (mean + deviation^2), here rounded. This is
+    the gamma distribution's discrete counterpart (the linear chain trick; Hurtado & Kirosingh 2019, J. Math. Biol. 79).
 
     Args:
         mean: steps, at least 1.
@@ -56,14 +56,16 @@ def phases(mean: float, deviation: float) -> int:
     (3, 1, 1)
     """
     if not mean >= 1:
-        raise ValueError(f"mean dwell time: asked for at least one step, got {mean}; use a shorter step or a longer mean")
+        raise ValueError(
+            f"mean dwell time: asked for at least one step, got {mean}; use a shorter step or a longer mean"
+        )
     if not deviation >= 0:
         raise ValueError(f"deviation of a dwell time: asked for 0 or more, got {deviation}")
     return max(1, min(int(mean), round(mean**2 / (mean + deviation**2))))
 
 
 def phase_probability(mean: jax.Array, count: int) -> jax.Array:
-    """The probability count / mean, at most 1, of leaving one phase in a step; differentiable in the mean (in steps)."""
+    """The probability count / mean, at most 1, of leaving one phase in a step; differentiable in the mean."""
     return jnp.minimum(count / jnp.asarray(mean), 1.0)
 
 

@@ -1,12 +1,12 @@
 """Keyed random numbers: a draw is a function of (seed, realization, stream, step, agent id) and of nothing else.
 
-There is no generator state. Each draw is one block of Threefry-2x32 (Salmon et al., *Parallel random numbers: as easy as
-1, 2, 3*, SC 2011, section 3.2) whose key names the stream and whose counter is (agent id, step). The same draw therefore
-comes out on any device, in any order of agents, on any number of ranks, and again after a restart. Thirteen rounds pass
-TestU01's Crush along agents, along steps and across streams (benchmarks/random).
+There is no generator state. Each draw is one block of Threefry-2x32 (Salmon et al., *Parallel random numbers: as easy
+as 1, 2, 3*, SC 2011, section 3.2) whose key names the stream and whose counter is (agent id, step). The same draw
+therefore comes out on any device, in any order of agents, on any number of ranks, and again after a restart. Thirteen
+rounds pass TestU01's Crush along agents, along steps and across streams (benchmarks/random).
 
-Probabilities meet draws as integers: `threshold` maps p to an integer out of 2^31, so that p = 0 never happens, p = 1 always
-happens, and no float comparison depends on a compiler.
+Probabilities meet draws as integers: `threshold` maps p to an integer out of 2^31, so that p = 0 never happens, p = 1
+always happens, and no float comparison depends on a compiler.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Key:
     step: jax.Array
 
 
-def threefry(key: tuple[jax.Array, jax.Array], counter: tuple[jax.Array, jax.Array], rounds: int = ROUNDS):
+def threefry(
+    key: tuple[jax.Array, jax.Array], counter: tuple[jax.Array, jax.Array], rounds: int = ROUNDS
+) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32 with the given number of rounds; words and results are uint32 arrays that broadcast together."""
     k0, k1 = key
     schedule = (k0, k1, k0 ^ k1 ^ jnp.uint32(_PARITY))
@@ -54,7 +56,7 @@ def threefry(key: tuple[jax.Array, jax.Array], counter: tuple[jax.Array, jax.Arr
     return x0, x1
 
 
-def _derive(words: jax.Array, a, b) -> jax.Array:
+def _derive(words: jax.Array, a: int | jax.Array, b: int | jax.Array) -> jax.Array:
     return jnp.stack(threefry((words[0], words[1]), (jnp.uint32(a), jnp.uint32(b)), rounds=20))
 
 
@@ -195,11 +197,11 @@ def binomial(word: jax.Array, trials: jax.Array, probability: jax.Array, *, most
 
 
 def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
-    """A sample of exactly `count` agents out of the ids 0 .. n - 1, each subset equally likely up to the generator's quality.
+    """A sample of exactly `count` agents out of the ids 0 .. n - 1, each subset equally likely.
 
-    An agent is chosen if a keyed permutation of the ids takes it below `count`: a Feistel network, walked until it lands
-    below n (Black & Rogaway 2002), of six rounds, or twelve below 64 agents, where fewer would favour some pairs. No agent needs to know of another, so any division of the agents
-    among ranks chooses the same ones.
+    An agent is chosen if a keyed permutation of the ids takes it below `count`: a Feistel network, walked until it
+    lands below n (Black & Rogaway 2002), of six rounds, or twelve below 64 agents, where fewer would favour some
+    pairs. No agent needs to know of another, so any division of the agents among ranks chooses the same ones.
 
     Args:
         key: stream and step.
@@ -217,14 +219,14 @@ def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
     rounds = 12 if half < 4 else 6
     mask = jnp.uint32(2**half - 1)
 
-    def shuffle(x):
+    def shuffle(x: jax.Array) -> jax.Array:
         left, right = x >> half, x & mask
         for r in range(rounds):
             mixed, _ = threefry((key.words[0], key.words[1]), (right, key.step ^ jnp.uint32((r + 1) << 24)), rounds=12)
             left, right = right, left ^ (mixed & mask)
         return (left << half) | right
 
-    def outside(x):
+    def outside(x: jax.Array) -> jax.Array:
         return jnp.any(x >= n)
 
     place = jax.lax.while_loop(outside, lambda x: jnp.where(x >= n, shuffle(x), x), shuffle(ids.astype(jnp.uint32)))

@@ -25,8 +25,8 @@ class Strata:
     """A division of the agents by region and age band.
 
     Args:
-        masks: (bands, 8, columns) uint32, the packed members of each band. Each region has columns of its own: the words from
-            its first on, laid out in eight rows, 0 for agents of the regions beside it and after the last.
+        masks: (bands, 8, columns) uint32, the packed members of each band. Each region has columns of its own: the
+            words from its first on, laid out in eight rows, 0 for agents of the regions beside it and after the last.
         code: (n,) uint8, region * bands + band of each agent.
         bounds: where each region's agents begin, and the end of the last; static.
     """
@@ -125,8 +125,8 @@ def rates_to_agents(rates: jax.Array, strata: Strata) -> jax.Array:
 def mix(matrix: jax.Array, values: jax.Array) -> jax.Array:
     """A small matrix applied along the first axis, result_i = sum_j matrix_ij values_j, summed in a fixed order.
 
-    A library product may add in another order when it is batched, and a last bit would then turn an event; this one adds
-    j = 0, 1, ... in turn.
+    A library product may add in another order when it is batched, and a last bit would then turn an event; this one
+    adds j = 0, 1, ... in turn.
 
     Args:
         matrix: (rows, columns) float32, at most some tens each way.
@@ -177,14 +177,15 @@ def meet(infectious: jax.Array, mixing: Mixing) -> jax.Array:
 def met_by_agents(infectious: jax.Array, mixing: Mixing) -> jax.Array:
     """What each agent meets, from how infectious each agent is: (n,) float32 to (n,) float32, linear.
 
-    y = C S x, with S the sums over strata and C the contacts between them, spread to agents; the transpose is S^T C^T in turn.
+    y = C S x, with S the sums over strata and C the contacts between them, spread to agents; the transpose is S^T C^T
+    in turn.
     """
     divided = mixing.strata
 
-    def forward(_, x):
+    def forward(_: object, x: jax.Array) -> jax.Array:
         return spread(meet(sums(x, divided), mixing), divided)
 
-    def transpose(_, y):
+    def transpose(_: object, y: jax.Array) -> jax.Array:
         back = mix(mixing.regions.T, mix(mixing.ages.T, sums(y, divided).T).T)
         return spread(back / mixing.population, divided)
 
@@ -192,7 +193,7 @@ def met_by_agents(infectious: jax.Array, mixing: Mixing) -> jax.Array:
 
 
 def count_of(indicator: Indicator, strata: Strata) -> jax.Array:
-    """How many agents of each stratum say yes: (regions, bands) int32, exact; with a derivative, the same numbers as float32."""
+    """How many agents of each stratum say yes: (regions, bands) int32; with a derivative, the same as float32."""
     numbers = count(bits.pack(indicator.value), strata)
     if indicator.shadow is None:
         return numbers
@@ -205,7 +206,7 @@ def _counted(numbers: jax.Array, rows: tuple[jax.Array, ...], strata: Strata) ->
 
 
 @_counted.defjvp
-def _(primals, tangents):
+def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     numbers, _, divided = primals
     total = functools.reduce(jnp.add, tangents[1])
     found = shadows.linear(lambda v: sums(v, divided), lambda r: spread(r, divided), total, numbers.shape)

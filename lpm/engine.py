@@ -68,7 +68,9 @@ def simulate(
             f"simulate: `every={every}` does not divide `steps={steps}`; use `steps={near}` or a divisor of {steps}"
         )
     if rule is not None and rule not in shadows.RULES:
-        raise ValueError(f"simulate: asked for the rule {rule!r}, there are {', '.join(shadows.RULES)}; write rule='cavity', or None")
+        raise ValueError(
+            f"simulate: asked for the rule {rule!r}, there are {', '.join(shadows.RULES)}; write rule='cavity', or None"
+        )
     return _simulate(model, checked(observe), steps, every, start, rule, params, state, key)
 
 
