@@ -125,7 +125,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
     """The world that the settings describe.
 
     >>> build(Settings(agents=1000), Calendar(100)).state.fixed["course"].kinds("infectious")
-    (3,)
+    (2,)
     """
     contacts, ids = network(settings.contacts, settings.agents)
     stages = course(settings)
