@@ -14,7 +14,7 @@ import jax
 from machine import machine, peak_memory_gb, save, spread
 
 from lpm.config import build_world, load
-from lpm.run import Engine
+from lpm.runner import Engine
 
 RESULT = Path(__file__).parent / "results" / "core.json"
 

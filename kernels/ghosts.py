@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from lpm.kernels import bits, graph, groups, shadows, strata
 from lpm.kernels.shadows import Flow, Rows, Shadow
 
+HACK = None
 Hazards = tuple[jax.Array, ...]  # of each class of infectious stages, () or (n,) float32, per contact and step
 
 
@@ -192,6 +193,11 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
             push = emitted(rows, value, classes, contacts.hazards)
             more = more + sums(contacts.network, push)
             reflected = sums(contacts.network, jnp.where(stayed, push, 0))
+            if HACK is not None and not isinstance(contacts.network, graph.Graph):
+                size = groups.household_sizes(contacts.network).astype(jnp.int32) if isinstance(contacts.network, groups.Households) else jnp.pad(contacts.network.size,(0,1))[contacts.network.group]
+                m = available(contacts.network, stayed.astype(jnp.uint8)).astype(jnp.int32)
+                back.append(sums(contacts.network, push) * (1 - HACK[len(back)][size, m]))
+                continue
             back.append(reflected / available(contacts.network, stayed.astype(jnp.uint8)))
         scale = jnp.float32(1) if exposure.susceptibility is None else exposure.susceptibility
         if rule in ("cavity", "smooth"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lpm.kernels.random import Key, key
     from lpm.model import Model, Substep, chain
     from lpm.observe import Observable
-    from lpm.run import run
+    from lpm.runner import run
     from lpm.settings import Calendar
     from lpm.state import State, initial_state
     from lpm.store import open
@@ -41,7 +41,7 @@ _HOMES = {
     "initial_state": "state",
     "key": "kernels.random",
     "open": "store",
-    "run": "run",
+    "run": "runner",
     "simulate": "engine",
 }
 
@@ -68,9 +68,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lpm' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"lpm.{_HOMES[name]}"), name)
-    globals()[name] = value  # importing lpm.run has put the module there
-    return value
+    return getattr(importlib.import_module(f"lpm.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

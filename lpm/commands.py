@@ -53,7 +53,7 @@ def run(
     _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
 
     from lpm import store
-    from lpm.run import run as simulate
+    from lpm.runner import run as simulate
 
     snapshots = chosen.run.snapshots
     with _progress(console, calendar.steps * chosen.run.realizations) as report:

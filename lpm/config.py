@@ -124,7 +124,8 @@ def load(path: str | Path = DEFAULT, overrides: Iterable[str] = ()) -> Config:
     data = document.data if isinstance(document.data, dict) else {}
     builder = _builder(document, file.parent) if isinstance(data.get("model"), str) else None
     settings = _settings(document, builder) if builder else None
-    run = _run(document, file.stem) if data else None
+    shortened = any(text.partition("=")[0].strip() in ("run.steps", "run.end") for text in overrides)
+    run = _run(document, file.stem, shortened) if data else None
     compare = _compare(document, file.parent, run)
     if builder and settings is not None and run is not None:
         _check(document, builder, settings, run.calendar)
@@ -246,7 +247,7 @@ def _section(annotation: Any, document: Document, name: str) -> Any:
     return validated(annotation, document, (name,))
 
 
-def _run(document: Document, name: str) -> Run | None:
+def _run(document: Document, name: str, shortened: bool) -> Run | None:
     """The run section with its fields checked against each other."""
     section = _section(RunSection, document, "run")
     if section is None:
@@ -302,7 +303,8 @@ def _run(document: Document, name: str) -> Run | None:
     if len(document.problems) > before:
         return None
     assert steps is not None
-    return Run(Calendar(steps, start), section.seed, section.realizations, section.every, section.snapshots, Path(out))
+    calendar = Calendar(steps, start, shortened)
+    return Run(calendar, section.seed, section.realizations, section.every, section.snapshots, Path(out))
 
 
 def _compare(document: Document, folder: Path, run: Run | None) -> tuple[Series, ...]:

@@ -139,7 +139,7 @@ def _compare(results: xr.Dataset, variable: xr.DataArray, observed: xr.DataArray
         part = values[:, window]
         rows.append(part.sum(1) if is_flow(variable) else part[:, -1])
     model = np.stack(rows, axis=1) if rows else np.zeros((values.shape[0], 0, values.shape[2]))
-    data = observed.values[inside].reshape(int(inside.sum()), -1) * results.attrs.get("scale", 1.0)
+    data = observed.values.reshape(len(starts), -1)[inside] * results.attrs.get("scale", 1.0)
     return Comparison(
         observed.attrs["of"],
         observed.attrs["long_name"],

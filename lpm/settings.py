@@ -85,6 +85,8 @@ class Calendar:
     Args:
         steps: number of days.
         start: date of the first day, or None.
+        shortened: whether the length was changed for this run alone (`--steps`); what is scheduled for later days is
+            no mistake then.
 
     >>> Calendar(30, datetime.date(2020, 2, 1)).step_of(datetime.date(2020, 2, 10))
     9
@@ -92,6 +94,7 @@ class Calendar:
 
     steps: int
     start: datetime.date | None = None
+    shortened: bool = False
 
     def step_of(self, day: datetime.date | int) -> int:
         """The step on which a date falls; may lie outside the run. A whole number is a step already."""

@@ -134,8 +134,8 @@ def test_every_folder_is_read(folder: str) -> None:
         ("lpm.model", "try:\n    import mpi4py\nexcept ImportError:\n    pass"),
         ("lpm.plot", "class A:\n    import xarray as xr"),
         ("lpm.report", "import xarray as xr"),
-        ("lpm.run", "from ruamel.yaml import YAML"),
-        ("lpm.run", "def f():\n    import flax.nnx"),
+        ("lpm.runner", "from ruamel.yaml import YAML"),
+        ("lpm.runner", "def f():\n    import flax.nnx"),
     ],
 )
 def test_a_forbidden_import_is_seen(importer: str, source: str) -> None:

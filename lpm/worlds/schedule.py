@@ -65,7 +65,7 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
         first = calendar.step_of(change.from_)
         last = None if change.to is None else calendar.step_of(change.to)
         span = f"from {calendar.start or 0} to {calendar.end or calendar.steps - 1}"
-        if not 0 <= first < calendar.steps:
+        if first < 0 or (first >= calendar.steps and not calendar.shortened):
             mistakes.append(
                 Mistake((*here, "from"), f"asked for a day of the run ({span}), got {change.from_}; write one of those")
             )

@@ -212,3 +212,9 @@ def test_a_new_model_runs_and_passes_its_test(run_lpm: Lpm, place: Path, monkeyp
     assert re.search(r"^agents who heard it +\d", done.out, re.MULTILINE)
     tested = python("import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '.']))")
     assert tested.returncode == 0, tested.stdout
+
+
+def test_a_run_that_ends_before_the_observations_begin_is_reported_without_them(run_lpm: Lpm) -> None:
+    done = run_lpm("run", "nyc-2020", "--agents", "1000", "--steps", "8")
+    assert (done.status, done.err) == (0, "")
+    assert "observed" not in done.out

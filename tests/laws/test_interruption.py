@@ -9,11 +9,11 @@ import pytest
 import lpm
 from lpm import Calendar, Observable, RunError, World
 from lpm.kernels import random
-from lpm.run import CHUNK, Interrupted, run
+from lpm.runner import CHUNK, Interrupted, run
 from lpm.store import open as opened
 from tests.laws.worlds import CALENDAR, STEPS, sir_on_a_graph
 
-runs = importlib.import_module("lpm.run")
+runs = importlib.import_module("lpm.runner")
 
 RECORDS = 3 * CHUNK + 2
 NEVER = 10**6

@@ -11,11 +11,11 @@ import pytest
 
 import lpm
 from lpm import World
-from lpm.run import run
+from lpm.runner import run
 from lpm.store import open as opened
 from tests.laws.worlds import CALENDAR, WORLDS, simulated, sir_on_a_graph, small_city
 
-runs = importlib.import_module("lpm.run")
+runs = importlib.import_module("lpm.runner")
 
 
 def stored(world: World, folder, **arguments) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ import lpm
 from lpm import Calendar, Observable, World
 from lpm.kernels import random
 from lpm.provenance import git_commit
-from lpm.run import run
+from lpm.runner import run
 from lpm.series import Series
 from lpm.store import create, locate, records
 

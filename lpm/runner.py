@@ -258,7 +258,7 @@ def _advance_batch(
     if keys.words.shape[0] == 1:  # a batch of one compiles to the plain step, which is what is tuned
         moving, seen = one(jax.tree.map(lambda x: x[0], moving), jax.tree.map(lambda x: x[0], keys))
         moving, seen = jax.tree.map(lambda x: x[None], (moving, seen))
-    elif jax.default_backend() == "cpu":  # where batched lookups are up to a hundred times as slow as single ones
+    elif jax.default_backend() == "cpu":  # where batched lookups are several times as slow as single ones
         moving, seen = lax.map(lambda each: one(*each), (moving, keys))
     else:
         moving, seen = jax.vmap(one)(moving, keys)
