@@ -29,6 +29,22 @@ Set = Annotated[
 ]
 
 
+def version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        from lpm import __version__
+
+        typer.echo(f"lpm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Simulate large populations, agent by agent. Begin with [bold]lpm run[/]: New York City in spring 2020."""
+
+
 @app.command()
 def run(
     config: Config = DEFAULT,

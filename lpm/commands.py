@@ -45,12 +45,15 @@ def run(
     use_compilation_cache()
     with _said(console, "Building the world"):
         world = build_world(chosen)
-    if chosen.title and not any(key.startswith(("settings", "model")) for key in overrides):
-        world = dataclasses.replace(world, title=chosen.title)
+    changed = [key.removeprefix("settings.") for key in overrides if key.startswith(("settings", "model"))]
+    if chosen.title:
+        world = dataclasses.replace(world, title=f"{chosen.title}; {', '.join(changed)}" if changed else chosen.title)
     calendar = chosen.run.calendar
     days = f"{calendar.steps:,} days" + (f" from {calendar.start}" if calendar.start else "")
     draws = f", {chosen.run.realizations} realizations" if chosen.run.realizations > 1 else ""
     _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
+    for caution in world.cautions:
+        _say(console, f"Note: {caution}", style="yellow")
 
     from lpm import store
     from lpm.runner import run as simulate
@@ -128,7 +131,7 @@ def print_summary(results: Any, console: Console) -> None:
         table.add_row(row.name, row.total, row.peak, row.when)
     rate = report.attack_rate(results)
     if rate:
-        table.add_row("attack rate", rate)
+        table.add_row(*rate)
     console.print()
     console.print(table)
     reached = int((results["committed"] > 0).sum())
@@ -246,7 +249,9 @@ def unexpected(error: Exception, console: Console) -> None:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if f"{os.sep}site-packages{os.sep}" not in frame.filename] or frames
+    library = str(Path(__file__).resolve().parent)
+    foreign = (f"{os.sep}site-packages{os.sep}", f"{os.sep}lib{os.sep}python", library, str(Path(library).parent / "kernels"))
+    own = [frame for frame in frames if not any(part in frame.filename for part in foreign)] or frames
     where = f"{own[-1].filename}:{own[-1].lineno}"
     text = str(error).strip().splitlines() or [""]
     _say(console, f"error {where} {type(error).__name__}: {text[0]}")

@@ -92,12 +92,16 @@ def summary(results: xr.Dataset) -> list[Row]:
     return rows
 
 
-def attack_rate(results: xr.Dataset) -> str:
-    """The share of all agents who were infected during the run, "" if the world does not count infections."""
+def attack_rate(results: xr.Dataset) -> tuple[str, str] | None:
+    """Infections in all over the number of agents, with its name; None if the world does not count infections.
+
+    Where an agent may be infected again it is no share of the agents, and is not called attack rate once it passes 1.
+    """
     for name in INFECTIONS:
         if name in results:
-            return _range(np.nansum(everywhere(results[name]), axis=1) / results.attrs["agents"] * 100, " %")
-    return ""
+            share = np.nansum(everywhere(results[name]), axis=1) / results.attrs["agents"] * 100
+            return ("attack rate" if share.max() <= 100 else "infections per 100 agents", _range(share, " %"))
+    return None
 
 
 def observed_beside(results: xr.Dataset) -> list[str]:

@@ -23,6 +23,7 @@ class World:
         scale: agents for each real person; 0.01 if one agent in a hundred is simulated. Observed data is scaled by it.
         title: one line for tables and pictures.
         notes: what is assumed or left out; goes into the results' provenance.
+        cautions: what a user should know before looking at the results; printed when a run starts.
     """
 
     model: Model
@@ -33,6 +34,7 @@ class World:
     scale: float = 1.0
     title: str = ""
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checked(self.observables)

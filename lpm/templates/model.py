@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import lpm
 from lpm import networks
 from lpm.kernels import contagion, random
-from lpm.kernels.stages import Indicator, Stages, among, event, move, number
+from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Number, Positive
 
 # The stages of an agent are small integers.
@@ -43,9 +43,9 @@ class Params:
 # 3. What happens. `start` is done once; each substep takes (params, state, key) and returns the new state and its
 # events.
 def start(params, state, key):
-    ids = state.fixed["id"]
-    chosen = random.chosen(key, ids, ids.shape[0], jnp.maximum(params.first_tellers * ids.shape[0], 1))
-    return state.replace(stage=move(state.agents["stage"], Indicator(chosen), TELLING))
+    ids, stage = state.fixed["id"], state.agents["stage"]
+    first = chosen(key, ids, jnp.maximum(params.first_tellers * ids.shape[0], 1), among(stage, UNAWARE))
+    return state.replace(stage=move(stage, first, TELLING))
 
 
 def hear_and_tire(params, state, key):
@@ -58,7 +58,7 @@ def hear_and_tire(params, state, key):
         susceptible=UNAWARE,
         infectious=(contagion.Infectious((TELLING,)),),
     )
-    tired = event(second, random.threshold(1 / params.days_of_telling), among(stage, TELLING))
+    tired = event(second, 1 / params.days_of_telling, among(stage, TELLING))
     return state.replace(stage=move(move(stage, heard, TELLING), tired, TIRED)), {"heard": heard}
 
 

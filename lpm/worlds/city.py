@@ -268,6 +268,16 @@ def imports(periods: tuple[Importation, ...], calendar: Calendar) -> np.ndarray:
     return table
 
 
+def few_imports(expected: float) -> tuple[str, ...]:
+    """A caution if so few infections come from outside that an epidemic may not begin at all."""
+    if not 0 < expected < 20:
+        return ()
+    return (
+        f"only {expected:.2g} infections are expected to come from outside, in proportion to the people simulated: whether and "
+        "when an epidemic begins is left to chance. Simulate more people, or raise settings.importation.0.per_day",
+    )
+
+
 def build(settings: Settings, calendar: Calendar) -> World:
     """The world that the settings describe.
 
@@ -300,4 +310,5 @@ def build(settings: Settings, calendar: Calendar) -> World:
         if settings.people.file is None
         else settings.people.file,
         notes=who.notes,
+        cautions=few_imports(imports(settings.importation, calendar).sum() * len(who) / full),
     )

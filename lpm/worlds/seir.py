@@ -33,7 +33,7 @@ class Settings:
         transmission: 1/day; over a network per contact, if well mixed per infectious agent.
         latent_days, latent_deviation: mean and standard deviation of the time from infection to infectiousness.
         infectious_days, infectious_deviation: likewise, of infectiousness.
-        initial: share of the agents infectious on the first day; the number is rounded down, but to at least one.
+        initial: share of the agents infectious on the first day; the number is rounded, but to at least one.
     """
 
     agents: Positive = 100_000

@@ -32,7 +32,7 @@ class Settings:
         contacts: who meets whom.
         transmission: 1/day; over a network per contact, if well mixed per infectious agent.
         infectious_days: mean days of infectiousness.
-        initial: share of the agents infectious on the first day; the number is rounded down, but to at least one.
+        initial: share of the agents infectious on the first day; the number is rounded, but to at least one.
     """
 
     agents: Positive = 100_000
