@@ -94,7 +94,8 @@ $(VENV)/.installer: requirements/installer.txt $(OTHER)
 $(VENV)/.run $(VENV)/.dev: $(VENV)/.%: $(VENV)/.installer requirements/%.txt pyproject.toml setup.py
 	$(call stage,set-up,requirements/$*.txt and lpm itself)
 	@$(INSTALL) --require-hashes -r requirements/$*.txt
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+# "compat" puts the checkout on the path: the newer way would lose to a folder that happens to be called lpm.
+	@$(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 # One line when a stage begins and one when it has passed.

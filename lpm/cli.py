@@ -40,7 +40,9 @@ def version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Simulate large populations, agent by agent. Begin with [bold]lpm run[/]: New York City in spring 2020."""
 

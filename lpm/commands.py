@@ -250,7 +250,12 @@ def unexpected(error: Exception, console: Console) -> None:
 
     frames = traceback.extract_tb(error.__traceback__)
     library = str(Path(__file__).resolve().parent)
-    foreign = (f"{os.sep}site-packages{os.sep}", f"{os.sep}lib{os.sep}python", library, str(Path(library).parent / "kernels"))
+    foreign = (
+        f"{os.sep}site-packages{os.sep}",
+        f"{os.sep}lib{os.sep}python",
+        library,
+        str(Path(library).parent / "kernels"),
+    )
     own = [frame for frame in frames if not any(part in frame.filename for part in foreign)] or frames
     where = f"{own[-1].filename}:{own[-1].lineno}"
     text = str(error).strip().splitlines() or [""]

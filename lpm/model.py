@@ -41,7 +41,9 @@ class Model:
             result = substep(params, state, random.at(random.stream(key, name), state.step))
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], State)):
                 got = type(result).__name__
-                raise TypeError(f"substep {name!r}: asked for (state, info), got {got}; end it with `return state, {{}}`")
+                raise TypeError(
+                    f"substep {name!r}: asked for (state, info), got {got}; end it with `return state, {{}}`"
+                )
             state, found = result
             if state.fixed is not fixed:
                 state = dataclasses.replace(state, fixed=fixed)

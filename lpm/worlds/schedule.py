@@ -80,8 +80,8 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
                 mistakes.append(
                     Mistake(
                         (*here, "from"),
-                        f"asked for one value of layer {change.layer} a day, got {change.from_}, which entry "
-                        f"{other + 1} of the schedule sets too; write days that do not overlap",
+                        f"asked for one value of layer {change.layer} a day, got {change.from_}, which "
+                        f"schedule.{other} sets too; write days that do not overlap",
                     )
                 )
         spans.append((number, first, last))
