@@ -57,7 +57,7 @@ def main() -> None:
     results = []
     for name, key, few in cases:
         results.append(
-            measure(name, [f"{key}={few}"] if small else [], runs=1 if small else 5, steps=10 if small else 100)
+            measure(name, [f"{key}={few}"] if small else [], runs=1 if small else 9, steps=10 if small else 100)
         )
         found = results[-1]
         print(

@@ -40,6 +40,7 @@ class Used:
     """
 
     hazards: tuple[Hazards, ...]
+    wear: tuple[jax.Array | None, ...]
     classes: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
 
     def apply(self, outgoing: tuple[Rows, ...], value: jax.Array) -> tuple[Rows, ...]:
@@ -51,31 +52,34 @@ class Used:
         """
 
         def tangent(constants, layers, _):
-            hazards, value = constants
-            return tuple(_left(rows, value, self.classes, each) for rows, each in zip(layers, hazards, strict=True))
+            hazards, wear, value = constants
+            return tuple(_left(rows, value, self.classes, each, w) for rows, each, w in zip(layers, hazards, wear, strict=True))
 
-        return shadows.carried(tangent)(outgoing, (), (self.hazards, value))
+        return shadows.carried(tangent)(outgoing, (), (self.hazards, self.wear, value))
 
 
 def _own_class(value: jax.Array, classes: tuple[tuple[int, ...], ...]) -> tuple[jax.Array, ...]:
     return tuple(sum((value == k for k in kinds[1:]), start=value == kinds[0]) for kinds in classes)
 
 
-def jumps(value: jax.Array, classes: tuple[tuple[int, ...], ...], hazards: Hazards) -> tuple[jax.Array, ...]:
+def jumps(value: jax.Array, classes: tuple[tuple[int, ...], ...], hazards: Hazards, wear=None) -> tuple[jax.Array, ...]:
     """Q = 1 - exp(-(h_k - h_r)) of ghosts in each class of stages, and, last, in stages that do not infect: (n,) float32 each."""
     within = _own_class(value, classes)
 
     def of(own_hazard):
         return [-jnp.expm1(own_hazard - h) for h in (*hazards, jnp.float32(0))]
 
-    found = of(jnp.float32(0))
+    if wear is None:
+        found = of(jnp.float32(0))
+    else:
+        found = [-jnp.expm1(-wear * h) for h in (*hazards, jnp.float32(0))]
     for inside, hazard in zip(within, hazards, strict=True):
         found = [jnp.where(inside, q, other) for q, other in zip(of(hazard), found, strict=True)]
     return tuple(found)
 
 
-def _left(rows: Rows, value: jax.Array, classes: tuple[tuple[int, ...], ...], hazards: Hazards) -> Rows:
-    *infectious, others = jumps(value, classes, hazards)
+def _left(rows: Rows, value: jax.Array, classes: tuple[tuple[int, ...], ...], hazards: Hazards, wear) -> Rows:
+    *infectious, others = jumps(value, classes, hazards, wear)
     of_kind = {k: q for kinds, q in zip(classes, infectious, strict=True) for k in kinds}
     used = [row * of_kind.get(k, others) for k, row in enumerate(rows)]
     total = sum(used)
@@ -103,6 +107,7 @@ class Contacts:
 
     network: graph.Graph | groups.Households | groups.Groups
     hazards: Hazards
+    start: jax.Array | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -177,7 +182,20 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
     rule = flow.rule
     cavity = rule == "cavity"
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
-    outgoing = (*shadow.outgoing, *(nothing for _ in exposure.contacts))[: len(exposure.contacts)] if cavity else ()
+    channels = [c for c in exposure.contacts for _ in range(1 if isinstance(c.network, graph.Graph) else 2)] if cavity else []
+    outgoing = (*shadow.outgoing, *(nothing for _ in channels))[: len(channels)]
+    stay = ((flow.value == susceptible) & (exposure.happens == 0)).astype(jnp.uint8)
+    filled, wear = [], []
+    for i, c in enumerate(exposure.contacts if cavity else ()):
+        wear.append(None)
+        if not isinstance(c.network, graph.Graph):
+            size = groups.household_sizes(c.network).astype(jnp.int32) if isinstance(c.network, groups.Households) else jnp.pad(c.network.size,(0,1))[c.network.group]
+            m = jnp.round(available(c.network, stay)).astype(jnp.int32)
+            c = dataclasses.replace(c, start=HACK[i][0][size, m])
+            wear.append(HACK[i][1][size, m])
+        filled.append(c)
+    if cavity:
+        exposure = dataclasses.replace(exposure, contacts=tuple(filled))
 
     def tangent(constants, before, inputs):
         value, exposure = constants
@@ -185,33 +203,39 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
         own = value == susceptible
         stayed = own & (exposure.happens == 0)
         more = sum(_from_crowd(crowd, mass, classes) for crowd in exposure.crowds)
-        back = []
-        for contacts, rows in zip(exposure.contacts, outgoing if cavity else exposure.contacts, strict=True):
-            if not cavity:
-                more = more + sums(contacts.network, sum(h * sum(mass[k] for k in c) for h, c in zip(contacts.hazards, classes, strict=True)))
-                continue
-            push = emitted(rows, value, classes, contacts.hazards)
-            more = more + sums(contacts.network, push)
-            reflected = sums(contacts.network, jnp.where(stayed, push, 0))
-            if HACK is not None and not isinstance(contacts.network, graph.Graph):
-                size = groups.household_sizes(contacts.network).astype(jnp.int32) if isinstance(contacts.network, groups.Households) else jnp.pad(contacts.network.size,(0,1))[contacts.network.group]
-                m = available(contacts.network, stayed.astype(jnp.uint8)).astype(jnp.int32)
-                back.append(sums(contacts.network, push) * (1 - HACK[len(back)][size, m]))
-                continue
-            back.append(reflected / available(contacts.network, stayed.astype(jnp.uint8)))
         scale = jnp.float32(1) if exposure.susceptibility is None else exposure.susceptibility
-        if rule in ("cavity", "smooth"):
-            weight = stayed.astype(jnp.float32)
-        else:
+        weight = stayed.astype(jnp.float32)
+        if rule not in ("cavity", "smooth"):
             weight = jnp.where(own, shadows.coupling(rule, exposure.happens, exposure.chance, exposure.word) * (1 - exposure.chance), 0)
+        here, rows = [], iter(outgoing)
+        for contacts in exposure.contacts:
+            network = contacts.network
+            if not cavity:
+                more = more + sums(network, sum(h * sum(mass[k] for k in c) for h, c in zip(contacts.hazards, classes, strict=True)))
+                continue
+            push = emitted(next(rows), value, classes, contacts.hazards)
+            if isinstance(network, graph.Graph):
+                reflected = sums(network, jnp.where(stayed, push, 0)) / available(network, stayed.astype(jnp.uint8))
+                here.append((sums(network, push), reflected))
+            else:
+                push = push + emitted(next(rows), value, classes, contacts.hazards)
+                here.append((sums(network, push),))
+        for each in here:
+            more = more + each[0]
         born = weight * (d_hazard + scale * more)
+        new = [born]
+        for contacts, each in zip(exposure.contacts, here, strict=False):
+            if isinstance(contacts.network, graph.Graph):
+                new.append(born - weight * scale * each[1])
+            else:
+                own_layer = weight * scale * each[0]
+                new.extend((born - own_layer, own_layer * contacts.start))
         leaves = jnp.where(own, exposure.happens.astype(jnp.float32), exposure.chance)
-        new = [born, *(born - weight * scale * lost for lost in back)]
         return tuple((leaves * row[0] + fresh,) for row, fresh in zip(before, new, strict=True))
 
     before = (flow.mass, *((rows[susceptible],) for rows in outgoing))
     mass, *rest = shadows.carried(tangent)(before, (hazard, shadow.mass, outgoing), (flow.value, exposure))
-    used = Used(tuple(contacts.hazards for contacts in exposure.contacts), classes) if cavity and exposure.contacts else None
+    used = Used(tuple(c.hazards for c in channels), tuple(wear), classes) if cavity and exposure.contacts else None
     return dataclasses.replace(flow, mass=mass, outgoing=tuple(rest), used=used)
 
 

@@ -30,6 +30,7 @@ RULES: tuple[str, ...] = get_args(Rule)
 TEMPERATURE = 0.5  # of the rule "gumbel"
 
 Rows = tuple[jax.Array, ...]
+ROOTS = None
 
 
 @jax.tree_util.register_dataclass
@@ -196,11 +197,14 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         fresh = coupling(rule, happens, chance, word) * inputs[0]
         drawn = happens.astype(jnp.float32)
 
-        def leaving(k, row):
+        def leaving(k, row, fresh):
             own = value == k
             return jnp.where(own, drawn * row + fresh, chance * row)
 
-        return tuple(tuple(leaving(k, row) for k, row in zip(kinds, rows, strict=True)) for rows in layers)
+        return tuple(
+            tuple(leaving(k, row, fresh if root else 0) for k, row in zip(kinds, rows, strict=True))
+            for rows, root in zip(layers, ROOTS or [True]*len(layers), strict=True)
+        )
 
     before = (flow.mass, *flow.outgoing)
     mass, *outgoing = carried(tangent)(before, (chance,), (flow.value, word, happens, chance))
