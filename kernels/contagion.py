@@ -162,4 +162,4 @@ def _exposure(word, limit, layers, infectious, susceptibility) -> ghosts.Exposur
             rate = groups.to_members(layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network)
         contacts.append(ghosts.Contacts(layer.network, tuple(rate * weight for weight in weights)))
     chance = jnp.broadcast_to(limit.astype(jnp.float32) * jnp.float32(2.0**-31), word.shape)
-    return ghosts.Exposure(random.happens(word, limit), chance, word, susceptibility, tuple(contacts), tuple(crowds))
+    return ghosts.Exposure(random.happens(word, limit), chance, word, susceptibility, weights, tuple(contacts), tuple(crowds))

@@ -187,18 +187,39 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
     """The shadow after a step of the course."""
     nothing = tuple(jnp.zeros_like(shadow.mass[0]) for _ in course.stages)
     rule = shadow.rule
+    fresh_in = (True, *(not inside for inside in shadow.inside))
 
     def tangent(constants, before, inputs):
         drawn, leave, fork = constants
         layers, _ = before
         moves = [_moves(stage, s, drawn, (leave, fork), inputs, course, rule) for s, stage in enumerate(course.passing)]
-        found = [_carry(rows, drawn, moves, course) for rows in layers]
+        found = [_carry(rows, drawn, moves, course, fresh) for rows, fresh in zip(layers, fresh_in, strict=True)]
         return tuple(rows for rows, _ in found), found[0][1]
 
     (mass, *outgoing), arrivals = shadows.carried(tangent)(
         ((shadow.mass, *shadow.outgoing), nothing), (leave, fork), (drawn, leave, fork)
     )
-    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(outgoing), arrivals=arrivals)
+    return dataclasses.replace(
+        shadow, mass=mass, outgoing=tuple(outgoing), course=_typically(shadow.course, leave, fork, course), arrivals=arrivals
+    )
+
+
+def _typically(typical: shadows.Typical, leave: jax.Array, fork: jax.Array | None, course: Course) -> shadows.Typical:
+    """How often stages are entered and how soon they are left, by agents of all bands alike."""
+    enters, leaves = typical.enters, typical.leaves
+    for s, stage in enumerate(course.passing):
+        for k in course.kinds(stage.name):
+            leaves = leaves.at[k].set(leave[s])
+        for k in course.kinds(stage.name)[:-1]:
+            enters = enters.at[k + 1].set(enters[k])
+    into: dict[str, jax.Array] = {}
+    for stage in course.passing:
+        shares = [jnp.float32(1)] if len(stage.leads_to) == 1 else [fork[course.forks.index(stage)].mean()]
+        for name, part in zip(stage.leads_to, [shares[0], 1 - shares[0]], strict=False):
+            into[name] = into.get(name, jnp.float32(0)) + part * enters[course.last(stage.name)]
+    for name, amount in into.items():
+        enters = enters.at[course.first(name)].set(amount)
+    return jax.lax.stop_gradient(shadows.Typical(enters, leaves))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +258,8 @@ def _moves(stage: Stage, number: int, drawn: _Drawn, chances, tangents, course: 
     return dataclasses.replace(move, first=first, took_first=drawn.takes_first.astype(jnp.float32), d_first=weight * d_first)
 
 
-def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course) -> tuple[Rows, Rows]:
-    """Rows after a step, and what arrived in each stage."""
+def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh: bool) -> tuple[Rows, Rows]:
+    """Rows after a step, and what arrived in each stage; `fresh` if what parameters change of the chances comes in."""
     after, arrived = list(rows), [jnp.zeros_like(rows[0]) for _ in course.stages]
     names = [stage.name for stage in course.stages]
 
@@ -249,7 +270,7 @@ def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course) -> tup
     for move in moves:
         for k in course.kinds(move.stage.name):
             own = drawn.value == k
-            leaving = jnp.where(own, jnp.where(move.leaves, rows[k], 0) + move.d_chance, move.chance * rows[k])
+            leaving = jnp.where(own, jnp.where(move.leaves, rows[k], 0) + (move.d_chance if fresh else 0), move.chance * rows[k])
             after[k] = after[k] - leaving
             if k != course.last(move.stage.name):
                 after[k + 1] = after[k + 1] + leaving
@@ -257,7 +278,7 @@ def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course) -> tup
                 arrive(move.stage.leads_to[0], leaving)
             else:
                 left = own & move.leaves
-                first = leaving * jnp.where(left, move.took_first, move.first) + jnp.where(left, move.d_first, 0)
+                first = leaving * jnp.where(left, move.took_first, move.first) + (jnp.where(left, move.d_first, 0) if fresh else 0)
                 arrive(move.stage.leads_to[0], first)
                 arrive(move.stage.leads_to[1], leaving - first)
     return tuple(after), tuple(arrived)
@@ -272,4 +293,4 @@ def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicat
     if after.shadow.arrivals is None:
         raise ValueError(f"entered: the derivative of having come into {name!r} is known after `progress` and before any other move")
     row = after.shadow.arrivals[course.stages.index(course.stage(name))]
-    return Indicator(value, shadows.Flow(after.value, (row,), (), None, (course.first(name),), after.shadow.rule))
+    return Indicator(value, shadows.Flow(after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.rule))

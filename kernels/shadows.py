@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lpm.kernels import random
@@ -30,7 +31,24 @@ RULES: tuple[str, ...] = get_args(Rule)
 TEMPERATURE = 0.5  # of the rule "gumbel"
 
 Rows = tuple[jax.Array, ...]
-ROOTS = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Typical:
+    """How an agent typically passes through the stages, in plain numbers: what tells how long an infection infects.
+
+    Args:
+        enters: (kinds,) float32, how often each stage is entered by each agent that is infected.
+        leaves: (kinds,) float32, the mean probability of leaving each stage in a step.
+    """
+
+    enters: jax.Array
+    leaves: jax.Array
+
+    def lasting(self, kind: int) -> jax.Array:
+        """Mean steps in a stage for each infection, () float32."""
+        return self.enters[kind] / jnp.maximum(self.leaves[kind], 1e-4)
 
 
 @jax.tree_util.register_dataclass
@@ -40,14 +58,18 @@ class Shadow:
 
     Args:
         mass: for each stage, (n,) float32.
-        outgoing: for each layer of contagion, for each stage, (n,) float32.
+        outgoing: for each channel of contagion (see `lpm.kernels.ghosts`), for each stage, (n,) float32.
+        course: see `Typical`.
         arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was `progress`.
+        inside: for each channel, whether it belongs to ghosts born in its own groups; static.
         rule: static.
     """
 
     mass: Rows
-    outgoing: tuple[Rows, ...] = ()
+    outgoing: tuple[Rows, ...]
+    course: Typical
     arrivals: Rows | None = None
+    inside: tuple[bool, ...] = dataclasses.field(default=(), metadata={"static": True})
     rule: str = dataclasses.field(default="cavity", metadata={"static": True})
 
 
@@ -59,9 +81,11 @@ class Flow:
     Args:
         value: (n,) uint8, the agents' own stages when it was found.
         mass: for each of `kinds`, (n,) float32.
-        outgoing: for each layer, for each of `kinds`, (n,) float32.
+        outgoing: for each channel, for each of `kinds`, (n,) float32.
         used: how the contacts of ghosts were used up by the event, or None.
+        leaving: () float32, the mean chance of the event; None for an infection.
         kinds: static.
+        inside: see `Shadow`.
         rule: static.
     """
 
@@ -69,13 +93,23 @@ class Flow:
     mass: Rows
     outgoing: tuple[Rows, ...]
     used: Any
+    leaving: jax.Array | None
     kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    inside: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
     rule: str = dataclasses.field(metadata={"static": True})
 
 
 def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
     """The shadow of stages that no parameter has touched yet."""
-    return Shadow(tuple(jnp.zeros(value.shape, jnp.float32) for _ in range(kinds)), rule=rule)
+    mass = tuple(jnp.zeros(value.shape, jnp.float32) for _ in range(kinds))
+    return Shadow(mass, (), Typical(jnp.zeros(kinds, jnp.float32), jnp.zeros(kinds, jnp.float32)), rule=rule)
+
+
+def widened(shadow: Shadow, inside: tuple[bool, ...]) -> Shadow:
+    """The shadow with further channels, still zero, until it has those given."""
+    rows = tuple(jnp.zeros_like(row) for row in shadow.mass)
+    more = inside[len(shadow.inside) :]
+    return dataclasses.replace(shadow, outgoing=(*shadow.outgoing, *(rows for _ in more)), inside=(*shadow.inside, *more))
 
 
 def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
@@ -176,7 +210,8 @@ def by_band(table: jax.Array, band: jax.Array | None, shape: tuple[int, ...]) ->
 def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
     """The derivative of being in one of some stages."""
     mass = tuple(shadow.mass[k] for k in kinds)
-    return Flow(value, mass, tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing), None, kinds, shadow.rule)
+    outgoing = tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing)
+    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.inside, shadow.rule)
 
 
 def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array) -> Flow:
@@ -191,6 +226,7 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         chance: () or (n,) float32, its probability.
     """
     kinds, rule = flow.kinds, flow.rule
+    fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
 
     def tangent(constants, layers, inputs):
         value, word, happens, chance = constants
@@ -203,12 +239,12 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
 
         return tuple(
             tuple(leaving(k, row, fresh if root else 0) for k, row in zip(kinds, rows, strict=True))
-            for rows, root in zip(layers, ROOTS or [True]*len(layers), strict=True)
+            for rows, root in zip(layers, fresh_in, strict=True)
         )
 
     before = (flow.mass, *flow.outgoing)
     mass, *outgoing = carried(tangent)(before, (chance,), (flow.value, word, happens, chance))
-    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing))
+    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing), leaving=lax.stop_gradient(jnp.mean(chance)))
 
 
 def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
@@ -224,18 +260,24 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
         keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
         mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
         return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None)
-    outgoing = shadow.outgoing
-    while len(outgoing) < len(flow.outgoing):
-        outgoing = (*outgoing, tuple(jnp.zeros_like(row) for row in shadow.mass))
-    if flow.used is not None:
-        outgoing = flow.used.apply(outgoing, flow.value)
+    shadow = widened(shadow, flow.inside)
+    outgoing = shadow.outgoing if flow.used is None else flow.used.apply(shadow.outgoing, flow.value)
     kinds = flow.kinds
 
     def tangent(_, rows, leaving):
         return tuple(_shift(stock, out, kinds, target) for stock, out in zip(rows, leaving, strict=True))
 
     mass, *rest = carried(tangent)((shadow.mass, *outgoing), (flow.mass, *flow.outgoing), ())
-    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), arrivals=None)
+    course = _typically_moved(shadow.course, flow, target)
+    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), course=course, arrivals=None)
+
+
+def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
+    if flow.leaving is None:
+        return dataclasses.replace(course, enters=course.enters.at[target].set(1))
+    kinds = np.array(flow.kinds)
+    enters = course.enters.at[target].max(course.enters[kinds].sum())
+    return Typical(enters, course.leaves.at[kinds].set(flow.leaving))
 
 
 def _shift(rows: Rows, leaving: Rows, kinds: tuple[int, ...], target: int) -> Rows:

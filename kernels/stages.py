@@ -104,7 +104,7 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
         among: who can be chosen; for a derivative, an indicator made by the function `among`.
 
     >>> chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), Indicator(jnp.ones(10, jnp.uint8))).value.sum()
-    Array(4, dtype=uint8)
+    Array(4, dtype=uint32)
     """
     n = ids.shape[0]
     taken = random.chosen(key, ids, n, jnp.round(count))

@@ -130,10 +130,7 @@ def _with_shadows(model, rule, params, state, key):
 def _with_layers_of(stages, other):
     if not _is_stages(stages) or stages.shadow is None:
         return stages
-    outgoing = stages.shadow.outgoing
-    missing = len(other.shadow.outgoing) - len(outgoing)
-    rows = tuple(jnp.zeros_like(row) for row in stages.shadow.mass)
-    return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, outgoing=outgoing + (rows,) * missing))
+    return dataclasses.replace(stages, shadow=shadows.widened(stages.shadow, other.shadow.inside))
 
 
 def _settled(state):

@@ -118,7 +118,7 @@ def test_the_table_says_total_peak_and_what_was_observed(tmp_path: Path) -> None
         "admissions a week: 280 observed, 140 simulated, 2020-02-01 to 2020-02-28",
         "beds taken: peak 27 observed on 2020-02-28, 28 simulated",
     ]
-    assert attack_rate(found) == ""
+    assert attack_rate(found) is None
 
 
 def test_the_table_fits_80_columns_whatever_the_numbers(tmp_path: Path) -> None:
@@ -136,4 +136,6 @@ def test_the_table_fits_80_columns_whatever_the_numbers(tmp_path: Path) -> None:
 
 def test_the_attack_rate_is_the_share_of_all_agents(tmp_path: Path) -> None:
     found = results(tmp_path, ()).rename(cases="incidence")
-    assert attack_rate(found) == "28.0 %"
+    assert attack_rate(found) == ("attack rate", "28.0 %")
+    again = found.assign(incidence=(found["incidence"] * 4).assign_attrs(found["incidence"].attrs))
+    assert attack_rate(again) == ("infections per 100 agents", "112.0 %")

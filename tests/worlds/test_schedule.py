@@ -57,7 +57,7 @@ def test_no_change_is_as_usual() -> None:
         ((Change("work", day(-1), 0.5),), (0, "from"), "got 2020-02-24"),
         ((Change("work", 10, 0.5),), (0, "from"), "asked for a day of the run"),
         ((Change("work", day(5), 0.5, day(4)),), (0, "to"), "asked for a day not before 2020-03-01, got 2020-02-29"),
-        ((Change("work", day(2), 1.0), Change("work", day(2), 0.5)), (1, "from"), "which entry 1 of the schedule sets"),
+        ((Change("work", day(2), 1.0), Change("work", day(2), 0.5)), (1, "from"), "which schedule.0 sets"),
         (
             (Change("school", 1, 1.0), Change("work", 2, 1.0, 6), Change("work", 6, 0.5, 8)),
             (2, "from"),
