@@ -52,7 +52,9 @@ class Infectious:
     weight: jax.Array | float = 1.0
 
 
-def layer_hazard(classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer, derivative: bool = False) -> jax.Array:
+def layer_hazard(
+    classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer, derivative: bool = False
+) -> jax.Array:
     """The hazard lambda of one layer for each agent, (n,) float32, 1/step.
 
     Args:
@@ -118,7 +120,9 @@ def infections(
     hazard = _hazard(classes, layers, susceptibility, outside, derivative=True)
     exposure = _exposure(word, limit, layers, infectious, susceptibility)
     kinds = tuple(each.kinds for each in infectious)
-    return Indicator(value, ghosts.infected(stages.shadow, who.shadow, hazard + jnp.zeros(value.shape, jnp.float32), exposure, kinds))
+    return Indicator(
+        value, ghosts.infected(stages.shadow, who.shadow, hazard + jnp.zeros(value.shape, jnp.float32), exposure, kinds)
+    )
 
 
 def _limit(classes, layers, susceptibility, outside) -> jax.Array:
@@ -159,7 +163,11 @@ def _exposure(word, limit, layers, infectious, susceptibility) -> ghosts.Exposur
         elif isinstance(layer.network, groups.Households):
             rate = layer.rate / (jnp.maximum(groups.household_sizes(layer.network), 2).astype(jnp.float32) - 1)
         else:
-            rate = groups.to_members(layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network)
+            rate = groups.to_members(
+                layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network
+            )
         contacts.append(ghosts.Contacts(layer.network, tuple(rate * weight for weight in weights)))
     chance = jnp.broadcast_to(limit.astype(jnp.float32) * jnp.float32(2.0**-31), word.shape)
-    return ghosts.Exposure(random.happens(word, limit), chance, word, susceptibility, weights, tuple(contacts), tuple(crowds))
+    return ghosts.Exposure(
+        random.happens(word, limit), chance, word, susceptibility, weights, tuple(contacts), tuple(crowds)
+    )

@@ -59,7 +59,9 @@ class Course:
                     f"it has no phases, got {stage.leads_to} with {stage.phases} phases"
                 )
         if len(set(names)) < len(names) or self.size > 255:
-            raise ValueError(f"a course: asked for stages of different names with at most 255 phases, got {names}, {self.size} phases")
+            raise ValueError(
+                f"a course: asked for stages of different names with at most 255 phases, got {names}, {self.size} phases"
+            )
 
     @functools.cached_property
     def _firsts(self) -> dict[str, int]:
@@ -99,7 +101,10 @@ class Course:
     def kinds(self, *names: str) -> tuple[int, ...]:
         """The numbers of all phases of the stages named."""
         return tuple(
-            self._firsts[stage.name] + phase for stage in self.stages if stage.name in names for phase in range(max(1, stage.phases))
+            self._firsts[stage.name] + phase
+            for stage in self.stages
+            if stage.name in names
+            for phase in range(max(1, stage.phases))
         )
 
 
@@ -200,7 +205,11 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
         ((shadow.mass, *shadow.outgoing), nothing), (leave, fork), (drawn, leave, fork)
     )
     return dataclasses.replace(
-        shadow, mass=mass, outgoing=tuple(outgoing), course=_typically(shadow.course, leave, fork, course), arrivals=arrivals
+        shadow,
+        mass=mass,
+        outgoing=tuple(outgoing),
+        course=_typically(shadow.course, leave, fork, course),
+        arrivals=arrivals,
     )
 
 
@@ -255,7 +264,9 @@ def _moves(stage: Stage, number: int, drawn: _Drawn, chances, tangents, course: 
     first = shadows.by_band(fork[row], drawn.band, drawn.value.shape)
     d_first = shadows.by_band(tangents[1][row], drawn.band, drawn.value.shape)
     weight = shadows.coupling(rule, drawn.takes_first, first, drawn.fork_word)
-    return dataclasses.replace(move, first=first, took_first=drawn.takes_first.astype(jnp.float32), d_first=weight * d_first)
+    return dataclasses.replace(
+        move, first=first, took_first=drawn.takes_first.astype(jnp.float32), d_first=weight * d_first
+    )
 
 
 def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh: bool) -> tuple[Rows, Rows]:
@@ -270,7 +281,9 @@ def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh:
     for move in moves:
         for k in course.kinds(move.stage.name):
             own = drawn.value == k
-            leaving = jnp.where(own, jnp.where(move.leaves, rows[k], 0) + (move.d_chance if fresh else 0), move.chance * rows[k])
+            leaving = jnp.where(
+                own, jnp.where(move.leaves, rows[k], 0) + (move.d_chance if fresh else 0), move.chance * rows[k]
+            )
             after[k] = after[k] - leaving
             if k != course.last(move.stage.name):
                 after[k + 1] = after[k + 1] + leaving
@@ -278,7 +291,9 @@ def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh:
                 arrive(move.stage.leads_to[0], leaving)
             else:
                 left = own & move.leaves
-                first = leaving * jnp.where(left, move.took_first, move.first) + (jnp.where(left, move.d_first, 0) if fresh else 0)
+                first = leaving * jnp.where(left, move.took_first, move.first) + (
+                    jnp.where(left, move.d_first, 0) if fresh else 0
+                )
                 arrive(move.stage.leads_to[0], first)
                 arrive(move.stage.leads_to[1], leaving - first)
     return tuple(after), tuple(arrived)
@@ -291,6 +306,10 @@ def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicat
     if after.shadow is None:
         return Indicator(value)
     if after.shadow.arrivals is None:
-        raise ValueError(f"entered: the derivative of having come into {name!r} is known after `progress` and before any other move")
+        raise ValueError(
+            f"entered: the derivative of having come into {name!r} is known after `progress` and before any other move"
+        )
     row = after.shadow.arrivals[course.stages.index(course.stage(name))]
-    return Indicator(value, shadows.Flow(after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.rule))
+    return Indicator(
+        value, shadows.Flow(after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.rule)
+    )

@@ -78,7 +78,9 @@ class Family:
     left: jax.Array | None
 
 
-def family(network: graph.Graph | groups.Households | groups.Groups, hazard: jax.Array, stayed: jax.Array, lasting: jax.Array) -> Family:
+def family(
+    network: graph.Graph | groups.Households | groups.Groups, hazard: jax.Array, stayed: jax.Array, lasting: jax.Array
+) -> Family:
     """The numbers of a layer's ghosts in a step.
 
     Args:
@@ -93,7 +95,9 @@ def family(network: graph.Graph | groups.Households | groups.Groups, hazard: jax
     if isinstance(network, groups.Households):
         counts = (groups.household_counts(words, network) - stayed).astype(jnp.float32)
     else:
-        counts = groups.to_members(groups.group_counts(words, network), network).astype(jnp.float32) - stayed.astype(jnp.float32)
+        counts = groups.to_members(groups.group_counts(words, network), network).astype(jnp.float32) - stayed.astype(
+            jnp.float32
+        )
     return Family(*_shared(counts, hazard, lasting))
 
 

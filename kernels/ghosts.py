@@ -154,7 +154,9 @@ def _left(rows: Rows, value: jax.Array, classes: Classes, hazards: Hazards, left
     used = [row * of_kind.get(k, others) for k, row in enumerate(rows)]
     total = sum(used)
     # What ghosts lose, the agent's own stage takes back, so that the rows go on summing to zero.
-    return tuple(row - lost + jnp.where(value == k, total, 0) for k, (row, lost) in enumerate(zip(rows, used, strict=True)))
+    return tuple(
+        row - lost + jnp.where(value == k, total, 0) for k, (row, lost) in enumerate(zip(rows, used, strict=True))
+    )
 
 
 def sums(network: graph.Graph | groups.Households | groups.Groups, values: jax.Array) -> jax.Array:
@@ -195,7 +197,11 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     (susceptible,) = flow.kinds
     stayed = ((flow.value == susceptible) & (exposure.happens == 0)).astype(jnp.uint8)
     lasting = sum(
-        (weight * shadow.course.lasting(k) for weight, kinds in zip(exposure.weights, classes, strict=True) for k in kinds)
+        (
+            weight * shadow.course.lasting(k)
+            for weight, kinds in zip(exposure.weights, classes, strict=True)
+            for k in kinds
+        )
     )
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
@@ -232,9 +238,15 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         return tuple((leaves * row[0] + fresh,) for row, fresh in zip(before, new, strict=True))
 
     before = (flow.mass, *((rows[susceptible],) for rows in outgoing))
-    mass, *rest = shadows.carried(tangent)(before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, family))
+    mass, *rest = shadows.carried(tangent)(
+        before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, family)
+    )
     hazards = tuple(layer.hazards for layer in exposure.contacts for _ in layer.channels)
-    left = tuple(shared.left if flag else None for layer, shared in zip(exposure.contacts, family, strict=True) for flag in layer.channels)
+    left = tuple(
+        shared.left if flag else None
+        for layer, shared in zip(exposure.contacts, family, strict=True)
+        for flag in layer.channels
+    )
     used = Used(hazards, left, classes) if inside else None
     return dataclasses.replace(flow, mass=mass, outgoing=tuple(rest), inside=inside, used=used, leaving=None)
 

@@ -109,7 +109,9 @@ def widened(shadow: Shadow, inside: tuple[bool, ...]) -> Shadow:
     """The shadow with further channels, still zero, until it has those given."""
     rows = tuple(jnp.zeros_like(row) for row in shadow.mass)
     more = inside[len(shadow.inside) :]
-    return dataclasses.replace(shadow, outgoing=(*shadow.outgoing, *(rows for _ in more)), inside=(*shadow.inside, *more))
+    return dataclasses.replace(
+        shadow, outgoing=(*shadow.outgoing, *(rows for _ in more)), inside=(*shadow.inside, *more)
+    )
 
 
 def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
@@ -134,7 +136,10 @@ def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], A
 
 
 def linear(
-    forward: Callable[[jax.Array], jax.Array], transpose: Callable[[jax.Array], jax.Array], x: jax.Array, shape: tuple[int, ...]
+    forward: Callable[[jax.Array], jax.Array],
+    transpose: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    shape: tuple[int, ...],
 ) -> jax.Array:
     """A linear map with a transpose of its own: a gather whose transpose is a gather, where JAX would scatter.
 
@@ -181,7 +186,9 @@ def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array) 
     """
     if rule == "smooth":  # those who did not have the event (right coupling: Arya et al. 2022, section 2.3)
         return jnp.where(happens == 1, 0, 1 / jnp.maximum(1 - chance, 1e-6))
-    if rule == "gumbel":  # the slope of a logistic curve instead of a step (Jang et al. 2017; Maddison et al. 2017, equation 12)
+    if (
+        rule == "gumbel"
+    ):  # the slope of a logistic curve instead of a step (Jang et al. 2017; Maddison et al. 2017, equation 12)
         inside = jnp.clip(chance, 1e-6, 1 - 1e-6)
         odds = jnp.log(inside) - jnp.log1p(-inside)
         u = jnp.clip(random.uniform(word), 1e-6, 1 - 1e-6)

@@ -125,7 +125,9 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
     value = settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value))
     if stages.shadow is None:
         return dataclasses.replace(stages, value=value)
-    return dataclasses.replace(stages, value=value, shadow=shadows.moved(stages.shadow, event.shadow, event.value, target))
+    return dataclasses.replace(
+        stages, value=value, shadow=shadows.moved(stages.shadow, event.shadow, event.value, target)
+    )
 
 
 def number(indicator: Indicator) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -69,8 +69,14 @@ class GradientCheck:
         for each in self.comparisons:
             numbers = f"{each.slope:6.3f}  ± {each.error:5.3f}  {each.cosine:6.4f}"
             lines.append(f"{each.parameter:{width}}  {each.observable:{wide}}  {numbers}  {each.verdict}")
-        found = {verdict: sum(each.verdict == verdict for each in self.comparisons) for verdict in ("holds", "off", "cut", "unsure", "none")}
-        lines.append(f"rule {self.rule}, {self.realizations} realizations: " + ", ".join(f"{n} {v}" for v, n in found.items() if n))
+        found = {
+            verdict: sum(each.verdict == verdict for each in self.comparisons)
+            for verdict in ("holds", "off", "cut", "unsure", "none")
+        }
+        lines.append(
+            f"rule {self.rule}, {self.realizations} realizations: "
+            + ", ".join(f"{n} {v}" for v, n in found.items() if n)
+        )
         return "\n".join([*lines, *self.warnings])
 
 
@@ -82,7 +88,7 @@ def check_gradient(
     observables: Sequence[str] | None = None,
     realizations: int = 32,
     seed: int = 0,
-    change: float = 0.05,
+    change: float | Mapping[str, float] = 0.05,
     rule: shadows.Rule = "cavity",
 ) -> GradientCheck:
     """Compare derivatives with central differences under common random numbers.
@@ -97,7 +103,8 @@ def check_gradient(
         observables: names; None for all.
         realizations: pairs of runs, at least 2; errors fall with their square root.
         seed: of the draws.
-        change: h; smaller is less biased and noisier.
+        change: h, for all parameters or by path (0.05 for those left out); smaller is less biased and noisier. A number of agents is
+            rounded, so take h such that it changes by several agents.
         rule: see `simulate`.
 
     Returns:
@@ -114,37 +121,47 @@ def check_gradient(
     [('transmission', 'infectious')]
     """
     if realizations < 2 or steps < 4:
-        raise ValueError(f"check_gradient: asked for at least 2 realizations and 4 steps, got {realizations} and {steps}")
+        raise ValueError(
+            f"check_gradient: asked for at least 2 realizations and 4 steps, got {realizations} and {steps}"
+        )
     directions = _directions(world.params, parameters)
     seen = tuple(each for each in world.observables if observables is None or each.name in observables)
     unknown = set(observables or ()) - {each.name for each in seen}
     if unknown:
-        raise ValueError(f"check_gradient: the world has no observables {sorted(unknown)}; it has {[each.name for each in world.observables]}")
+        raise ValueError(
+            f"check_gradient: the world has no observables {sorted(unknown)}; it has {[each.name for each in world.observables]}"
+        )
     keys = jax.vmap(lambda r: random.key(seed, r))(jnp.arange(realizations))
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
     values, estimates = _derivatives(world.model, seen, steps, rule, world.params, stacked, world.state, keys)
     run = functools.partial(_values, world.model, seen, steps)
     comparisons, warnings = [], []
     for number, (path, direction) in enumerate(directions.items()):
+        h = change if isinstance(change, int | float) else change.get(path, 0.05)
 
         def at(factor: float, direction: Any = direction) -> dict[str, np.ndarray]:
             moved = jax.tree.map(lambda value, by: value + jnp.float32(factor) * by, world.params, direction)
             return {name: np.asarray(found, np.float64) for name, found in run(moved, world.state, keys).items()}
 
-        up, down, far_up, far_down = at(change), at(-change), at(2 * change), at(-2 * change)
+        up, down, far_up, far_down = at(h), at(-h), at(2 * h), at(-2 * h)
         for each in seen:
             near, far = up[each.name] - down[each.name], far_up[each.name] - far_down[each.name]
-            reference = ((8 * near - far) / (12 * change)).reshape(realizations, -1)
+            reference = ((8 * near - far) / (12 * h)).reshape(realizations, -1)
             estimate = np.asarray(estimates[each.name], np.float64)[:, number]
             comparisons.append(_compare(path, each.name, estimate.reshape(realizations, -1), reference))
             if _grows(np.asarray(values[each.name]).mean(0), estimate.mean(0)):
-                warnings.append(f"d {each.name} / d {path} still grows when the value has come to rest: do not trust it")
+                warnings.append(
+                    f"d {each.name} / d {path} still grows when the value has come to rest: do not trust it"
+                )
     return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
 
 
 def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    paths = {".".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path): i for i, (path, _) in enumerate(leaves)}
+    paths = {
+        ".".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path): i
+        for i, (path, _) in enumerate(leaves)
+    }
     if names is None:
         names = [path for path, i in paths.items() if np.any(np.asarray(leaves[i][1]) != 0)]
     unknown = set(names) - paths.keys()
