@@ -4,13 +4,16 @@ An agent i that is susceptible is infected in a step with the probability
 
     p_i = 1 - exp(-s_i (h_i + sum_l lambda_{l,i})),        lambda_{l,i} = r_l sum_{j in contact with i in l} w_j
 
-with s susceptibility, h a hazard from outside, r_l the rate of layer l and w_j the infectiousness of j. Who is infectious is
-counted in integers; only the last steps are floats, agent by agent, so no order of agents can change a bit.
+with s susceptibility, h a hazard from outside, r_l the rate of layer l and w_j the infectiousness of j. Who is
+infectious is counted in integers; only the last steps are floats, agent by agent, so no order of agents can change a
+bit.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +33,8 @@ class Layer:
     Args:
         network: what it means decides the unit of the rate:
             `Graph`: rate per contact, 1/step;
-            `Households`, `Groups`: rate of a member that meets the others at random: r / (members - 1) for each other member;
-            `Mixing`: rate of an agent that meets its strata at random.
+            `Households`, `Groups`: rate of a member that meets the others at random: r / (members - 1) for each other
+            member; `Mixing`: rate of an agent that meets its strata at random.
         rate: () float32, or (groups,) float32 for `Groups`.
     """
 
@@ -66,7 +69,7 @@ def layer_hazard(
     to_members = groups.rates_to_members if derivative else groups.to_members
     spread = strata.rates_to_agents if derivative else strata.spread
 
-    def weighted(counts):
+    def weighted(counts: Callable[[jax.Array], jax.Array]) -> Any:
         total = None
         for words, weight in classes:
             term = counts(words).astype(jnp.float32) * weight
@@ -115,7 +118,7 @@ def infections(
     limit = _limit(classes, layers, susceptibility, outside)
     who = among(stages, susceptible)
     value = bits.settle(random.happens(word, limit) & who.value)
-    if stages.shadow is None:
+    if stages.shadow is None or who.shadow is None:
         return Indicator(value)
     hazard = _hazard(classes, layers, susceptibility, outside, derivative=True)
     exposure = _exposure(word, limit, layers, infectious, susceptibility)
@@ -125,7 +128,12 @@ def infections(
     )
 
 
-def _limit(classes, layers, susceptibility, outside) -> jax.Array:
+Classes = list[tuple[jax.Array, jax.Array | float]]  # packed flags and weight of each class of infectious agents
+
+
+def _limit(
+    classes: Classes, layers: tuple[Layer, ...], susceptibility: jax.Array | None, outside: jax.Array | None
+) -> jax.Array:
     """The threshold of each agent's infection, (n,) uint32."""
     if len(layers) == len(classes) == 1 and isinstance(layers[0].network, graph.Graph) and susceptibility is None:
         # One count decides: a table of integer thresholds spares an exponential for each agent.
@@ -139,7 +147,13 @@ def _limit(classes, layers, susceptibility, outside) -> jax.Array:
     return random.threshold(probability(hazard))
 
 
-def _hazard(classes, layers, susceptibility, outside, derivative: bool = False) -> jax.Array:
+def _hazard(
+    classes: Classes,
+    layers: tuple[Layer, ...],
+    susceptibility: jax.Array | None,
+    outside: jax.Array | None,
+    derivative: bool = False,
+) -> jax.Array:
     """s_i (h_i + sum_l lambda_{l,i}): (n,) float32, or () if no layer and no susceptibility tells agents apart."""
     hazard = None if outside is None else jnp.asarray(outside)
     for layer in layers:
@@ -150,7 +164,13 @@ def _hazard(classes, layers, susceptibility, outside, derivative: bool = False) 
     return hazard if susceptibility is None else hazard * susceptibility
 
 
-def _exposure(word, limit, layers, infectious, susceptibility) -> ghosts.Exposure:
+def _exposure(
+    word: jax.Array,
+    limit: jax.Array,
+    layers: tuple[Layer, ...],
+    infectious: tuple[Infectious, ...],
+    susceptibility: jax.Array | None,
+) -> ghosts.Exposure:
     """What the derivative needs to know of the step."""
     contacts, crowds = [], []
     weights = tuple(jnp.asarray(each.weight, jnp.float32) for each in infectious)

@@ -1,13 +1,15 @@
 """The course of a disease (a job search, an education): stages that last a while and lead to one of two next stages.
 
-A stage is a chain of phases, each left with a constant probability (`hazards.phases`), so that an agent's whole condition is one
-small integer: 0 for those who have not begun, then the phases of each stage in turn, then the final stages.
+A stage is a chain of phases, each left with a constant probability (`hazards.phases`), so that an agent's whole
+condition is one small integer: 0 for those who have not begun, then the phases of each stage in turn, then the final
+stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,8 @@ class Stage:
     Args:
         name: for people and for `Course.kinds`.
         phases: how many phases it has; 0 for a stage that is never left.
-        leads_to: names of the one or two stages that follow; the first is taken with the probability given to `progress`.
+        leads_to: names of the one or two stages that follow; the first is taken with the probability given to
+            `progress`.
     """
 
     name: str
@@ -37,30 +40,31 @@ class Stage:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """Stages in the order of their numbers, the first being the one in which an agent waits for an event of another substep.
+    """Stages in the order of their numbers, the first being where an agent waits for an event of another substep.
 
     It holds no arrays: in a pytree (`State.fixed`) it is a static node, and a different course compiles anew.
 
-    >>> course = Course((Stage("susceptible"), Stage("exposed", 2, ("infectious",)), Stage("infectious", 1, ("recovered",)),
-    ...                  Stage("recovered")))
+    >>> course = Course((Stage("susceptible"), Stage("exposed", 2, ("infectious",)),
+    ...                  Stage("infectious", 1, ("recovered",)), Stage("recovered")))
     >>> course.kinds("exposed"), course.first("recovered"), course.size
     ((1, 2), 4, 5)
     """
 
     stages: tuple[Stage, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
         for stage in self.stages:
             wrong = [name for name in stage.leads_to if name not in names]
             if wrong or (stage.phases > 0) != (len(stage.leads_to) > 0) or len(stage.leads_to) > 2:
                 raise ValueError(
-                    f"stage {stage.name!r}: asked for one or two following stages out of {names} if it has phases, and none if "
-                    f"it has no phases, got {stage.leads_to} with {stage.phases} phases"
+                    f"stage {stage.name!r}: asked for one or two following stages out of {names} if it has phases, and "
+                    f"none if it has no phases, got {stage.leads_to} with {stage.phases} phases"
                 )
         if len(set(names)) < len(names) or self.size > 255:
             raise ValueError(
-                f"a course: asked for stages of different names with at most 255 phases, got {names}, {self.size} phases"
+                "a course: asked for stages of different names with at most 255 phases, "
+                f"got {names}, {self.size} phases"
             )
 
     @functools.cached_property
@@ -134,9 +138,10 @@ def progress(
     Args:
         stages: where each agent is; numbers as in `course`.
         words: two (n,) uint32, from `random.words`: the first decides whether a phase is left, the second a fork.
-        leave: (passing stages,) float32, the probability of leaving a phase in a step, in the order of `course.passing`.
-        fork: (forks, bands) float32, the probability of the first of two following stages, in the order of `course.forks`;
-            None if there are none.
+        leave: (passing stages,) float32, the probability of leaving a phase in a step, in the order of
+            `course.passing`.
+        fork: (forks, bands) float32, the probability of the first of two following stages, in the order of
+            `course.forks`; None if there are none.
         course: static.
         band: (n,) uint8, the column of `fork` for each agent (age band); None if there is one column.
 
@@ -194,7 +199,7 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
     rule = shadow.rule
     fresh_in = (True, *(not inside for inside in shadow.inside))
 
-    def tangent(constants, before, inputs):
+    def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         drawn, leave, fork = constants
         layers, _ = before
         moves = [_moves(stage, s, drawn, (leave, fork), inputs, course, rule) for s, stage in enumerate(course.passing)]
@@ -223,8 +228,8 @@ def _typically(typical: shadows.Typical, leave: jax.Array, fork: jax.Array | Non
             enters = enters.at[k + 1].set(enters[k])
     into: dict[str, jax.Array] = {}
     for stage in course.passing:
-        shares = [jnp.float32(1)] if len(stage.leads_to) == 1 else [fork[course.forks.index(stage)].mean()]
-        for name, part in zip(stage.leads_to, [shares[0], 1 - shares[0]], strict=False):
+        first = jnp.float32(1) if fork is None or len(stage.leads_to) == 1 else fork[course.forks.index(stage)].mean()
+        for name, part in zip(stage.leads_to, (first, 1 - first), strict=False):
             into[name] = into.get(name, jnp.float32(0)) + part * enters[course.last(stage.name)]
     for name, amount in into.items():
         enters = enters.at[course.first(name)].set(amount)
@@ -254,11 +259,11 @@ class _Move:
     d_first: jax.Array | None = None
 
 
-def _moves(stage: Stage, number: int, drawn: _Drawn, chances, tangents, course: Course, rule: str) -> _Move:
+def _moves(stage: Stage, number: int, drawn: _Drawn, chances: Any, tangents: Any, course: Course, rule: str) -> _Move:
     leave, fork = chances
     weight = shadows.coupling(rule, drawn.leaves, leave[number], drawn.leave_word)
     move = _Move(stage, drawn.leaves == 1, leave[number], weight * tangents[0][number])
-    if len(stage.leads_to) == 1:
+    if len(stage.leads_to) == 1 or drawn.takes_first is None:
         return move
     row = course.forks.index(stage)
     first = shadows.by_band(fork[row], drawn.band, drawn.value.shape)
@@ -287,7 +292,7 @@ def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh:
             after[k] = after[k] - leaving
             if k != course.last(move.stage.name):
                 after[k + 1] = after[k + 1] + leaving
-            elif move.first is None:
+            elif move.first is None or move.took_first is None or move.d_first is None:
                 arrive(move.stage.leads_to[0], leaving)
             else:
                 left = own & move.leaves

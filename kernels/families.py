@@ -1,18 +1,19 @@
 """Ghosts in groups: those whom one ghost infects, directly or not, within its household, school or workplace.
 
-In a group everybody meets everybody, so that all of a ghost's family there compete for the same contacts. The derivative must stay linear
-in the ghosts, so the competition cannot be simulated; it enters by two numbers for ghosts born in the group, chosen such that
+In a group everybody meets everybody, so that all of a ghost's family there compete for the same contacts. The
+derivative must stay linear in the ghosts, so the competition cannot be simulated; it enters by two numbers for ghosts
+born in the group, chosen such that
 
 - a ghost born in the group starts with the share 1 - 1/m of its m contacts, its parent being one of them;
 - of one ghost come, in the mean, as many infections in the group as of one real infection among m susceptible agents.
 
-The second is the expected final size E of a stochastic epidemic with exponential infectious periods, from the recursion of its jump
-chain (Bailey 1975, The Mathematical Theory of Infectious Diseases, section 6.3):
+The second is the expected final size E of a stochastic epidemic with exponential infectious periods, from the recursion
+of its jump chain (Bailey 1975, The Mathematical Theory of Infectious Diseases, section 6.3):
 
     V(s, i) = (a s (1 + V(s - 1, i + 1)) + V(s, i - 1)) / (1 + a s),        E = V(m, 1)
 
-a = tau / (1 - tau), tau being the probability that one infects a given other one. If each family member infects R = m tau to begin with and
-those born in the group f R, then E = R / (1 - f R).
+a = tau / (1 - tau), tau being the probability that one infects a given other one. If each family member infects R = m
+tau to begin with and those born in the group f R, then E = R / (1 - f R).
 """
 
 from __future__ import annotations

@@ -1,23 +1,28 @@
 """How ghosts infect: the cavity rule.
 
-A ghost (`lpm.kernels.shadows`) is an agent that is in stage r and would be in stage k. Towards a contact it differs by the hazard
-h_k - h_r for as long as both last, so that a contact that escaped infection gains, for each unit of the ghost's mass,
+A ghost (`lpm.kernels.shadows`) is an agent that is in stage r and would be in stage k. Towards a contact it differs by
+the hazard h_k - h_r for as long as both last, so that a contact that escaped infection gains, for each unit of the
+ghost's mass,
 
     Q = 1 - exp(-(h_k - h_r))
 
 of being infected. Three things keep ghosts from multiplying where an epidemic does not:
 
-1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q in each step. That
+1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q
+in each step. That
    share times the mass is the ghost's `outgoing`.
-2. *A ghost does not infect whom it was infected by.* On a graph, a ghost infected by one who could itself be infected starts with the
+2. *A ghost does not infect whom it was infected by.* On a graph, a ghost infected by one who could itself be infected
+starts with the
    outgoing share 1 - 1/s, s being the number of its contacts that could be infected.
-3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`) therefore have an
+3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
+therefore have an
    outgoing of their own, which falls faster.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +115,7 @@ class Used:
             value: (n,) uint8, the agents' own stages in the step.
         """
 
-        def tangent(constants, channels, _):
+        def tangent(constants: Any, channels: Any, _: Any) -> Any:
             used, value = constants
             each = zip(channels, used.hazards, used.left, strict=True)
             return tuple(_left(rows, value, used.classes, hazards, left) for rows, hazards, left in each)
@@ -119,9 +124,9 @@ class Used:
 
 
 def jumps(value: jax.Array, classes: Classes, hazards: Hazards) -> tuple[jax.Array, ...]:
-    """Q = 1 - exp(-(h_k - h_r)) of ghosts in each class of stages, and, last, in stages that do not infect: (n,) float32 each."""
+    """Q = 1 - exp(-(h_k - h_r)) of ghosts in each class of stages, and last in those that do not infect: (n,)."""
 
-    def of(own_hazard):
+    def of(own_hazard: jax.Array) -> list[jax.Array]:
         return [-jnp.expm1(own_hazard - h) for h in (*hazards, jnp.float32(0))]
 
     found = of(jnp.float32(0))
@@ -178,8 +183,8 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
 
         dx_i = (1 - x_i) (dh_i + s_i sum_l sum_j W_{l,j}),        W_{l,j} = sum_k outgoing_{l,k,j} Q_{l,k,j}
 
-    with x the event, dh what parameters change of the hazard with everybody's stage as it is, s the susceptibility. Contacts are
-    used up as those of an agent with s = 1.
+    with x the event, dh what parameters change of the hazard with everybody's stage as it is, s the susceptibility.
+    Contacts are used up as those of an agent with s = 1.
 
     Args:
         shadow: of the stages before.
@@ -196,44 +201,38 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
 def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, classes: Classes) -> Flow:
     (susceptible,) = flow.kinds
     stayed = ((flow.value == susceptible) & (exposure.happens == 0)).astype(jnp.uint8)
-    lasting = sum(
-        (
-            weight * shadow.course.lasting(k)
-            for weight, kinds in zip(exposure.weights, classes, strict=True)
-            for k in kinds
-        )
-    )
+    lasting = jnp.float32(0)
+    for weight, kinds in zip(exposure.weights, classes, strict=True):
+        lasting = sum((weight * shadow.course.lasting(k) for k in kinds), start=lasting)
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
     family = tuple(families.family(layer.network, layer.hazards[0], stayed, lasting) for layer in exposure.contacts)
 
-    def tangent(constants, before, inputs):
+    def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         value, exposure, stayed, family = constants
         d_hazard, mass, outgoing = inputs
         staying = stayed.astype(jnp.float32)
         scale = staying if exposure.susceptibility is None else staying * exposure.susceptibility
         rows = iter(outgoing)
-        met, born_here, lost = [], [], []
+        born = staying * d_hazard
+        for crowd in exposure.crowds:
+            born = born + scale * _from_crowd(crowd, mass, classes)
+        apart: list[tuple[jax.Array, jax.Array | None]] = []  # by layer: what its ghosts lack or have elsewhere
         for layer, shared in zip(exposure.contacts, family, strict=True):
             push = emitted(next(rows), value, classes, layer.hazards)
             if isinstance(layer.network, graph.Graph):
-                met.append(scale * sums(layer.network, push))
-                back = scale * sums(layer.network, jnp.where(stayed == 1, push, 0)) * shared.start
-                lost.append(back)
-                born_here.append(None)
+                here = scale * sums(layer.network, push)
+                from_susceptible = scale * sums(layer.network, jnp.where(stayed == 1, push, 0))
+                apart.append((from_susceptible * shared.start, None))
             else:
                 push = push + emitted(next(rows), value, classes, layer.hazards)
-                met.append(scale * sums(layer.network, push))
-                lost.append(met[-1])
-                born_here.append(met[-1] * shared.start)
-        crowds = [scale * _from_crowd(crowd, mass, classes) for crowd in exposure.crowds]
-        born = sum([*met, *crowds], start=staying * d_hazard)
+                here = scale * sums(layer.network, push)
+                apart.append((here, here * shared.start))
+            born = born + here
         new = [born]
-        for away, here in zip(lost, born_here, strict=True):
-            new.append(born - away)
-            if here is not None:
-                new.append(here)
+        for lack, inside in apart:
+            new.extend([born - lack] if inside is None else [born - lack, inside])
         leaves = jnp.where(value == susceptible, exposure.happens.astype(jnp.float32), exposure.chance)
         return tuple((leaves * row[0] + fresh,) for row, fresh in zip(before, new, strict=True))
 
@@ -255,7 +254,7 @@ def _infected_by_rates(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     (susceptible,) = flow.kinds
     rule = flow.rule
 
-    def tangent(constants, before, inputs):
+    def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         value, exposure = constants
         d_hazard, mass = inputs
         own = value == susceptible

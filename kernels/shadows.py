@@ -1,14 +1,16 @@
 """Derivatives of discrete states: what a stage would have been, carried beside what it is.
 
-A derivative of an expectation is carried by *ghosts*: an agent that is in stage r would, had a parameter been a little different, be
-in stage k with a little probability m dθ. Each agent has such a mass m for each stage, and they sum to zero:
+A derivative of an expectation is carried by *ghosts*: an agent that is in stage r would, had a parameter been a little
+different, be in stage k with a little probability m dθ. Each agent has such a mass m for each stage, and they sum to
+zero:
 
     mass_k = d E[1{stage = k}] / dθ,        sum_k mass_k = 0
 
-An agent's own stage moves with the event that was drawn, its ghosts in other stages with the probability of that event. Contagion
-needs a second number for each network: the mass weighted by the share of the ghost's contacts that it has not used yet
-(`lpm.kernels.ghosts`). Both are zero in value and live in the tangent alone: operations on them return them unchanged and
-only say how their tangents go on, so that a run that can be differentiated has the bits and nearly the speed of one that cannot.
+An agent's own stage moves with the event that was drawn, its ghosts in other stages with the probability of that event.
+Contagion needs a second number for each network: the mass weighted by the share of the ghost's contacts that it has not
+used yet (`lpm.kernels.ghosts`). Both are zero in value and live in the tangent alone: operations on them return them
+unchanged and only say how their tangents go on, so that a run that can be differentiated has the bits and nearly the
+speed of one that cannot.
 
 The theory is in docs/theory/gradients.md.
 """
@@ -60,7 +62,8 @@ class Shadow:
         mass: for each stage, (n,) float32.
         outgoing: for each channel of contagion (see `lpm.kernels.ghosts`), for each stage, (n,) float32.
         course: see `Typical`.
-        arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was `progress`.
+        arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was
+            `progress`.
         inside: for each channel, whether it belongs to ghosts born in its own groups; static.
         rule: static.
     """
@@ -121,14 +124,15 @@ def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], A
         rule: `(constants, tangent of the shadow, tangents of the inputs) -> tangent`, linear in the tangents.
 
     Returns:
-        an operation `(shadow, inputs, constants) -> shadow`; constants may depend on parameters, but their tangents are not used.
+        an operation `(shadow, inputs, constants) -> shadow`; constants may depend on parameters, but their tangents are
+        not used.
     """
 
     @jax.custom_jvp
-    def operation(shadow, inputs, constants):
+    def operation(shadow: Any, inputs: Any, constants: Any) -> Any:
         return shadow
 
-    def tangent(primals, tangents):
+    def tangent(primals: Any, tangents: Any) -> Any:
         return primals[0], rule(primals[2], tangents[0], tangents[1])
 
     operation.defjvp(tangent)
@@ -143,8 +147,8 @@ def linear(
 ) -> jax.Array:
     """A linear map with a transpose of its own: a gather whose transpose is a gather, where JAX would scatter.
 
-    It is written as the solution y of 1 y = (0, forward(x)), since `custom_linear_solve` is the one operation of JAX that may be told its
-    transpose and may be batched.
+    It is written as the solution y of 1 y = (0, forward(x)), since `custom_linear_solve` is the one operation of JAX
+    that may be told its transpose and may be batched.
 
     Args:
         forward: the map, from x.shape to `shape`.
@@ -153,10 +157,10 @@ def linear(
         shape: of the result.
     """
 
-    def solve(_, pair):
+    def solve(_: Any, pair: Any) -> Any:
         return jnp.zeros(x.shape, x.dtype), forward(pair[0])
 
-    def transpose_solve(_, pair):
+    def transpose_solve(_: Any, pair: Any) -> Any:
         return transpose(pair[1]), jnp.zeros(shape, x.dtype)
 
     # Zero, but a function of x, since a right side without any tangent is refused.
@@ -172,8 +176,8 @@ def symmetric(forward: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Ar
 def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array) -> jax.Array:
     """What an agent's chance of an event weighs in the derivative, given whether the event happened.
 
-    The expectation of a right weight is 1: then it does not matter whether it falls on those who had the event and would not have had
-    it, on those who would have had it, or on both, as long as ghosts live on as they should.
+    The expectation of a right weight is 1: then it does not matter whether it falls on those who had the event and
+    would not have had it, on those who would have had it, or on both, as long as ghosts live on as they should.
 
     Args:
         rule: see `RULES`.
@@ -208,7 +212,7 @@ def by_band(table: jax.Array, band: jax.Array | None, shape: tuple[int, ...]) ->
     if band is None:
         return jnp.broadcast_to(table[0], shape)
 
-    def total(values):
+    def total(values: Any) -> Any:
         return jnp.stack([jnp.where(band == b, values, 0).sum() for b in range(table.shape[0])])
 
     return linear(lambda t: t.at[band.astype(jnp.int32)].get(mode="promise_in_bounds"), total, table, shape)
@@ -235,12 +239,12 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
     kinds, rule = flow.kinds, flow.rule
     fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
 
-    def tangent(constants, layers, inputs):
+    def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
         value, word, happens, chance = constants
         fresh = coupling(rule, happens, chance, word) * inputs[0]
         drawn = happens.astype(jnp.float32)
 
-        def leaving(k, row, fresh):
+        def leaving(k: Any, row: Any, fresh: Any) -> Any:
             own = value == k
             return jnp.where(own, drawn * row + fresh, chance * row)
 
@@ -271,7 +275,7 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
     outgoing = shadow.outgoing if flow.used is None else flow.used.apply(shadow.outgoing, flow.value)
     kinds = flow.kinds
 
-    def tangent(_, rows, leaving):
+    def tangent(_: Any, rows: Any, leaving: Any) -> Any:
         return tuple(_shift(stock, out, kinds, target) for stock, out in zip(rows, leaving, strict=True))
 
     mass, *rest = carried(tangent)((shadow.mass, *outgoing), (flow.mass, *flow.outgoing), ())
@@ -308,6 +312,6 @@ def counted(count: jax.Array, rows: Rows) -> jax.Array:
 
 
 @counted.defjvp
-def _(primals, tangents):
+def _(primals: Any, tangents: Any) -> Any:
     count, _ = primals
     return count.astype(jnp.float32), sum(row.sum() for row in tangents[1])

@@ -1,7 +1,7 @@
 """Discrete states: one small integer for each agent, and the moves between them.
 
-`Stages` holds the integers, `Indicator` a yes or no for each agent. Both have room for a derivative (`shadow`), which is None in a plain
-run and then costs nothing; lpm.kernels.shadows says what it holds otherwise.
+`Stages` holds the integers, `Indicator` a yes or no for each agent. Both have room for a derivative (`shadow`), which
+is None in a plain run and then costs nothing; lpm.kernels.shadows says what it holds otherwise.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
         count: () float32, rounded to a whole number; its derivative is that of the number before.
         among: who can be chosen; for a derivative, an indicator made by the function `among`.
 
-    >>> chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), Indicator(jnp.ones(10, jnp.uint8))).value.sum()
-    Array(4, dtype=uint32)
+    >>> everybody = Indicator(jnp.ones(10, jnp.uint8))
+    >>> int(chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), everybody).value.sum())
+    4
     """
     n = ids.shape[0]
     taken = random.chosen(key, ids, n, jnp.round(count))
@@ -119,8 +120,8 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
 def move(stages: Stages, event: Indicator, target: int) -> Stages:
     """Those who have the event go to the target stage.
 
-    An event without a derivative of its own (an `Indicator` made from values that no parameter moves) takes along all that the
-    agent might have been.
+    An event without a derivative of its own (an `Indicator` made from values that no parameter moves) takes along all
+    that the agent might have been.
     """
     value = settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value))
     if stages.shadow is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -43,12 +43,13 @@ def simulate(
         observe: what to record.
         every: record once in so many steps; divides `steps`.
         start: do the model's start first; False to go on from a state that was simulated before.
-        rule: how events carry derivatives, for `jax.jvp`, `jax.jacfwd`, `jax.grad` (see `lpm.kernels.shadows.RULES`); the usual choice is
-            "cavity". None for a run without derivatives. Simulated states are the same bits either way; counts are float32 instead
-            of int32 if there are derivatives.
+        rule: how events carry derivatives, for `jax.jvp`, `jax.jacfwd`, `jax.grad` (see `lpm.kernels.shadows.RULES`);
+            the usual choice is "cavity". None for a run without derivatives. Simulated states are the same bits either
+            way; counts are float32 instead of int32 if there are derivatives.
 
     Returns:
-        the state after the last step, and a dict of arrays, one for each observable, with a leading axis of steps / every.
+        the state after the last step, and a dict of arrays, one for each observable, with a leading axis of steps /
+        every.
 
     Raises:
         ValueError: if `every` does not divide `steps`.
@@ -75,14 +76,24 @@ def simulate(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
-def _simulate(model, observe, steps, every, start, rule, params, state, key):
+def _simulate(
+    model: Model,
+    observe: tuple[Observable, ...],
+    steps: int,
+    every: int,
+    start: bool,
+    rule: shadows.Rule | None,
+    params: Any,
+    state: State,
+    key: random.Key,
+) -> tuple[State, dict[str, jax.Array]]:
     fixed = state.fixed
     if rule is not None:
         state = _with_shadows(model, rule, params, state, key)
     if start:
         state = _settled(model.init(params, state, key))
 
-    def record(moving, _):
+    def record(moving: State, _: None) -> tuple[State, dict[str, jax.Array]]:
         after, seen = frame(model, observe, every, params, moving, fixed, key)
         return _settled(after), seen
 
@@ -93,8 +104,8 @@ def _simulate(model, observe, steps, every, start, rule, params, state, key):
     return dataclasses.replace(moving, fixed=fixed), seen
 
 
-def _checkpointed_scan(record, moving, length):
-    """A scan that keeps only about 2 sqrt(length) states for the way back: those between segments, and those within one."""
+def _checkpointed_scan(record: Callable[..., Any], moving: State, length: int) -> tuple[State, dict[str, jax.Array]]:
+    """A scan that keeps about 2 sqrt(length) states for the way back: those between segments and those within one."""
     inner = max(1, round(length**0.5))
     step = jax.checkpoint(record, prevent_cse=False)
     segment = jax.checkpoint(lambda moving, _: lax.scan(step, moving, length=inner), prevent_cse=False)
@@ -110,10 +121,10 @@ def _is_stages(value: Any) -> bool:
     return isinstance(value, Stages)
 
 
-def _with_shadows(model, rule, params, state, key):
-    """The state with a zero shadow for all stages, one layer of it for each layer of contagion that the model turns out to have."""
+def _with_shadows(model: Model, rule: shadows.Rule, params: Any, state: State, key: random.Key) -> State:
+    """The state with a zero shadow for all stages, with the channels that the model's contagion turns out to need."""
 
-    def attach(stages):
+    def attach(stages: Any) -> Any:
         if not _is_stages(stages) or stages.shadow is not None:
             return stages
         return dataclasses.replace(stages, shadow=shadows.zeros(stages.value, stages.kinds, rule))
@@ -122,21 +133,21 @@ def _with_shadows(model, rule, params, state, key):
     while True:  # a substep may bring in a layer that an earlier one must carry
         after = jax.eval_shape(lambda s: model.step(params, model.init(params, s, key), key)[0], state)
         more = jax.tree.map(_with_layers_of, state, after, is_leaf=_is_stages)
-        if jax.tree.structure(more) == jax.tree.structure(state):
+        if str(jax.tree.structure(more)) == str(jax.tree.structure(state)):
             return state
         state = more
 
 
-def _with_layers_of(stages, other):
+def _with_layers_of(stages: Any, other: Any) -> Any:
     if not _is_stages(stages) or stages.shadow is None:
         return stages
     return dataclasses.replace(stages, shadow=shadows.widened(stages.shadow, other.shadow.inside))
 
 
-def _settled(state):
+def _settled(state: State) -> State:
     """The state as it goes on to the next step: without what is known of this step alone."""
 
-    def forget(stages):
+    def forget(stages: Any) -> Any:
         if not _is_stages(stages) or stages.shadow is None:
             return stages
         return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, arrivals=None))

@@ -1,4 +1,4 @@
-"""Does a gradient hold? Derivatives of a world's observables against central differences under common random numbers."""
+"""Does a gradient hold? Derivatives of observables against central differences under common random numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import numpy as np
 
 from lpm.engine import simulate
 from lpm.kernels import random, shadows
+from lpm.model import Model
+from lpm.observe import Observable
+from lpm.state import State
 from lpm.world import World
 
 SLOPE, COSINE = 0.05, 0.99  # a derivative holds if its slope is as near to 1, and its cosine above
@@ -29,8 +32,8 @@ class Comparison:
         slope: of the estimate regressed on the reference; 1 if right.
         error: standard error of the slope over realizations, from both.
         cosine: between the two mean curves; 1 if right.
-        verdict: "holds", "off", "unsure" (the error is too large to tell), "cut" (the estimate is zero and the reference is not), "none" (both
-            are zero).
+        verdict: "holds", "off", "unsure" (the error is too large to tell), "cut" (the estimate is zero and the
+            reference is not), "none" (both are zero).
     """
 
     parameter: str
@@ -93,22 +96,25 @@ def check_gradient(
 ) -> GradientCheck:
     """Compare derivatives with central differences under common random numbers.
 
-    Each entry of the parameters is changed as a whole, in proportion to its values: d y((1 + e) theta) / de at e = 0. The reference is the
-    fourth-order difference (4 D(h) - D(2h)) / 3 with D(h) = (y((1 + h) theta) - y((1 - h) theta)) / 2h.
+    Each entry of the parameters is changed as a whole, in proportion to its values: d y((1 + e) theta) / de at e = 0.
+    The reference is the fourth-order difference (4 D(h) - D(2h)) / 3 with D(h) = (y((1 + h) theta) - y((1 - h) theta))
+    / 2h.
 
     Args:
         world: what is simulated.
         steps: how many steps, at least 4; take the whole epidemic.
-        parameters: paths of entries, such as "transmission" or "disease.mean_days.exposed"; None for all that are not zero.
+        parameters: paths of entries, such as "transmission" or "disease.mean_days.exposed"; None for all that are not
+            zero.
         observables: names; None for all.
         realizations: pairs of runs, at least 2; errors fall with their square root.
         seed: of the draws.
-        change: h, for all parameters or by path (0.05 for those left out); smaller is less biased and noisier. A number of agents is
-            rounded, so take h such that it changes by several agents.
+        change: h, for all parameters or by path (0.05 for those left out); smaller is less biased and noisier. A number
+            of agents is rounded, so take h such that it changes by several agents.
         rule: see `simulate`.
 
     Returns:
-        the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any more.
+        the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any
+        more.
 
     Raises:
         ValueError: for names that the world does not have.
@@ -129,7 +135,8 @@ def check_gradient(
     unknown = set(observables or ()) - {each.name for each in seen}
     if unknown:
         raise ValueError(
-            f"check_gradient: the world has no observables {sorted(unknown)}; it has {[each.name for each in world.observables]}"
+            f"check_gradient: the world has no observables {sorted(unknown)}; "
+            f"it has {[each.name for each in world.observables]}"
         )
     keys = jax.vmap(lambda r: random.key(seed, r))(jnp.arange(realizations))
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
@@ -176,14 +183,25 @@ def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _values(model, observe, steps, params, state, keys):
+def _values(
+    model: Model, observe: tuple[Observable, ...], steps: int, params: Any, state: State, keys: random.Key
+) -> dict[str, jax.Array]:
     return jax.lax.map(lambda key: simulate(model, params, state, key, steps=steps, observe=observe)[1], keys)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _derivatives(model, observe, steps, rule, params, directions, state, keys):
-    def one(key):
-        def curve(p):
+def _derivatives(
+    model: Model,
+    observe: tuple[Observable, ...],
+    steps: int,
+    rule: shadows.Rule,
+    params: Any,
+    directions: Any,
+    state: State,
+    keys: random.Key,
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    def one(key: random.Key) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        def curve(p: Any) -> dict[str, jax.Array]:
             return simulate(model, p, state, key, steps=steps, observe=observe, rule=rule)[1]
 
         # One primal run serves all directions; it is the same for each, so the first stands for all.
