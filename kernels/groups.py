@@ -153,9 +153,8 @@ def _count(words: tuple[jax.Array, ...], row: jax.Array) -> jax.Array:
     whole = members // 32 * 32
     parts = []
     if whole:
-        parts.append(
-            look_up(row[:whole].reshape(whole // 32, 32, width)).sum(1, dtype=jnp.uint32).sum(0, dtype=jnp.uint32)
-        )
+        short = look_up(row[:whole].reshape(32, whole // 32 * width)).sum(0, dtype=jnp.uint32)
+        parts.append(short.reshape(whole // 32, width).sum(0, dtype=jnp.uint32))
     if members > whole:
         parts.append(look_up(row[whole:]).sum(0, dtype=jnp.uint32))
     return sum(parts[1:], parts[0]).astype(jnp.int32) if parts else jnp.zeros(width, jnp.int32)
