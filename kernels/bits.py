@@ -69,7 +69,7 @@ def _pack_whole(flags: jax.Array) -> jax.Array:
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:
     """The flags of the given agents: any shape of int32 in [0, n], where n itself reads as 0; returns uint32, 0 or 1.
 
-    All in 32 bits, so that nothing is converted where it is looked up: on a CPU that saves a quarter of the time.
+    All in 32 bits, so that nothing is converted where it is looked up.
     """
     place = agents.astype(jnp.uint32)
     return (words.at[place >> 5].get(mode="promise_in_bounds") >> (place & 31)) & 1

@@ -50,29 +50,28 @@ def test_forward_and_reverse_derivatives_agree(rule: str) -> None:
     np.testing.assert_allclose(float(forward), float(jax.grad(total)(value)), rtol=1e-4)
 
 
-def test_no_chain_from_a_parameter_to_an_observable_is_cut_in_the_city() -> None:
-    """Six hundred people, many imported cases: everything that happens within the first days has a derivative."""
+def test_the_transmission_of_every_layer_of_the_city_reaches_infections() -> None:
+    """Six hundred people, many imported cases: more transmission, more infections."""
     world = WORLDS["city"]
-    params = {"household": "infections", "school": "infections", "work": "infections", "community": "infections"}
-    for layer, observable in params.items():
+    for layer in world.params.transmission:
 
-        def counted(rate: jax.Array, layer: str = layer, observable: str = observable) -> jax.Array:
+        def counted(rate: jax.Array, layer: str = layer) -> jax.Array:
             transmission = {**world.params.transmission, layer: rate}
             changed = city.Params(transmission, world.params.contacts, world.params.importation, world.params.disease)
-            return simulated(world, changed, "cavity")[observable].sum()
+            return simulated(world, changed, "cavity")["infections"].sum()
 
         _, derivative = jax.jvp(counted, (world.params.transmission[layer],), (jnp.float32(1),))
         assert float(derivative) > 0, layer
 
 
 def test_the_cavity_rule_meets_finite_differences_on_a_graph() -> None:
-    """Degree 10, 2000 agents, 24 realizations: slopes within 5 % and chance (p = 0.001 each); smoothing is not."""
+    """Degree 10, 2000 agents, 96 realizations: slopes within 5 % and chance (p = 0.001 each); smoothing is not."""
     settings = sir.Settings(agents=2000, transmission=0.03, infectious_days=8, initial=0.02)
     world = sir.build(settings, Calendar(60))
-    wanted = {"parameters": ["transmission", "infectious_days"], "observables": ["infectious"], "realizations": 24}
+    wanted = {"parameters": ["transmission", "infectious_days"], "observables": ["infectious"], "realizations": 96}
     found = check_gradient(world, steps=60, **wanted)
     for each in found.comparisons:
-        assert each.error < 0.1, str(found)
+        assert each.error < 0.05, str(found)
         assert abs(each.slope - 1) < 0.05 + 3.3 * each.error, str(found)
         assert each.cosine > 0.98, str(found)
     smooth = check_gradient(world, steps=60, rule="smooth", **wanted).comparisons[0]

@@ -125,7 +125,9 @@ def test_attributes_follow_the_cf_conventions(store: Path, results: xr.Dataset) 
 def test_dates_are_those_of_the_calendar(results: xr.Dataset) -> None:
     days = np.datetime64(START) + np.arange(STEPS)
     np.testing.assert_array_equal(results["time"].values, days)  # across a 29 February
-    np.testing.assert_array_equal(results["time_bounds"].values, np.stack([days, days + 1], axis=1))
+    np.testing.assert_array_equal(
+        results["time_bounds"].values, np.stack([days, days + np.timedelta64(1, "D")], axis=1)
+    )
 
 
 def test_every_is_seen_in_the_bounds_of_time(store: Path, tmp_path: Path) -> None:
