@@ -75,6 +75,29 @@ def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:
     return (words.at[place >> 5].get(mode="promise_in_bounds") >> (place & 31)) & 1
 
 
+def interleave(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Two sets of packed flags, side by side: agent i has bits 2 (i % 16) and 2 (i % 16) + 1 of word i // 16.
+
+    >>> interleave(pack(jnp.array([1, 0], dtype=jnp.uint8)), pack(jnp.array([0, 1], dtype=jnp.uint8)))[0]
+    Array(9, dtype=uint32)
+    """
+
+    def apart(half: jax.Array) -> jax.Array:  # 16 bits, a zero between any two
+        for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+            half = (half | (half << shift)) & jnp.uint32(mask)
+        return half
+
+    low, high = (apart(first & 0xFFFF) | (apart(second & 0xFFFF) << 1), apart(first >> 16) | (apart(second >> 16) << 1))
+    return settle(jnp.stack([low, high], axis=1).reshape(-1))
+
+
+def lookup_pair(pairs: jax.Array, agents: jax.Array) -> jax.Array:
+    """As `lookup`, from interleaved flags: uint32 with the first flag in bit 0 and the second in bit 16."""
+    place = agents.astype(jnp.uint32)
+    both = (pairs.at[place >> 4].get(mode="promise_in_bounds") >> ((place & 15) << 1)) & 3
+    return (both | (both << 15)) & 0x00010001
+
+
 def pack_host(flags: np.ndarray) -> np.ndarray:
     """`pack` in numpy, along the last axis, for what is built outside jit."""
     n = flags.shape[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -130,25 +131,21 @@ def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
-    return jnp.concatenate([_count((words,), row) for row in groups.rows])
+    return jnp.concatenate([_count(lambda members: bits.lookup(words, members), row) for row in groups.rows])
 
 
 def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> tuple[jax.Array, jax.Array]:
-    """As `group_counts`, for two sets of flags in one pass over the members: a member is looked up in both at once.
+    """As `group_counts`, for two sets of flags, at the cost of one: a member is looked up in both at once.
 
     Both counts share one integer, so a group has less than 65,536 members.
     """
-    both = jnp.concatenate([_count(words, row) for row in groups.rows])
+    pairs = bits.interleave(*words)
+    both = jnp.concatenate([_count(lambda members: bits.lookup_pair(pairs, members), row) for row in groups.rows])
     return both & 0xFFFF, both >> 16
 
 
-def _count(words: tuple[jax.Array, ...], row: jax.Array) -> jax.Array:
+def _count(look_up: Callable[[jax.Array], jax.Array], row: jax.Array) -> jax.Array:
     """Flags set in each column of a table, 32 at a time: a longer sum would store all the flags first."""
-
-    def look_up(members: jax.Array) -> jax.Array:
-        flags = bits.lookup(words[0], members)
-        return flags if len(words) == 1 else flags | (bits.lookup(words[1], members) << 16)
-
     members, width = row.shape
     whole = members // 32 * 32
     parts = []

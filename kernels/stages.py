@@ -7,6 +7,7 @@ is None in a plain run and then costs nothing; lpm.kernels.shadows says what it 
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -53,9 +54,13 @@ def plain(stages: Stages) -> Stages:
 def among(stages: Stages, *kinds: int) -> Indicator:
     """Who is in any of the given stages.
 
+    Raises:
+        ValueError: if there is no such stage.
+
     >>> among(Stages(jnp.array([0, 1, 2], dtype=jnp.uint8), 3), 1, 2).value
     Array([0, 1, 1], dtype=uint8)
     """
+    _check("among", stages, *kinds)
     value = jnp.zeros(stages.value.shape, bool)
     for low, high in _ranges(kinds):
         inside = stages.value == low if low == high else (stages.value >= low) & (stages.value <= high)
@@ -64,6 +69,17 @@ def among(stages: Stages, *kinds: int) -> Indicator:
     if stages.shadow is None:
         return Indicator(found)
     return Indicator(found, shadows.of_kinds(stages.shadow, stages.value, tuple(sorted(set(kinds)))))
+
+
+def _check(function: str, stages: Stages, *asked: int) -> None:
+    """That the stages asked for exist: one too high would never be entered, or be entered and counted nowhere."""
+    for kind in asked:
+        if isinstance(kind, Integral) and not 0 <= kind < stages.kinds:
+            advice = f", or Stages(..., kinds={kind + 1})" if 0 <= kind < 256 else ""
+            raise ValueError(
+                f"{function}: asked for stage {kind} of Stages(kinds={stages.kinds}), whose stages are 0 to "
+                f"{stages.kinds - 1}; write one of these{advice}"
+            )
 
 
 def _ranges(kinds: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -122,7 +138,11 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
 
     An event without a derivative of its own (an `Indicator` made from values that no parameter moves) takes along all
     that the agent might have been.
+
+    Raises:
+        ValueError: if there is no such target.
     """
+    _check("move", stages, target)
     value = settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value))
     if stages.shadow is None:
         return dataclasses.replace(stages, value=value)

@@ -39,8 +39,9 @@ def run(
 
     from lpm.config import build_world, load
 
-    overrides = [*settings, *_shortcuts(config, agents=agents, seed=seed, realizations=realizations, steps=steps)]
-    chosen = load(config, overrides)
+    options = _options(config, settings, agents=agents, seed=seed, realizations=realizations, steps=steps)
+    overrides = [*settings, *(f"{key}={value}" for key, (_, value) in options.items())]
+    chosen = load(config, overrides, {key: option for key, (option, _) in options.items()})
     target = out or _free(chosen.run.out)
     use_compilation_cache()
     with _said(console, "Building the world"):
@@ -157,15 +158,18 @@ def _draw(results: Any, folder: Path) -> Path:
     return overview(results, folder / PICTURE)
 
 
-def _shortcuts(config: str, **values: int | None) -> list[str]:
-    """The options that stand for a setting, as overrides."""
+def _options(
+    config: str, overrides: list[str], *, agents: int | None, **of_run: int | None
+) -> dict[str, tuple[str, int]]:
+    """The options that stand for a setting: its key -> the option and its value."""
     from lpm.config import load
 
-    keys = {"seed": "run.seed", "realizations": "run.realizations", "steps": "run.steps"}
-    given = {name: value for name, value in values.items() if value is not None}
-    if "agents" in given:
-        keys["agents"] = _agents_key(load(config).settings)
-    return [f"{keys[name]}={value}" for name, value in given.items()]
+    found = {f"run.{name}": (f"--{name}", value) for name, value in of_run.items() if value is not None}
+    if agents is not None:
+        others = [*overrides, *(f"{key}={value}" for key, (_, value) in found.items())]
+        settings = load(config, others, {key: option for key, (option, _) in found.items()}).settings
+        found[_agents_key(settings)] = ("--agents", agents)
+    return found
 
 
 def _agents_key(settings: Any) -> str:

@@ -10,7 +10,7 @@ import datetime
 import difflib
 import importlib.resources
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lpm.errors import InputError
 from lpm.schema import CompareSection, Layout, RunSection, Snapshots
 from lpm.schema_check import got, key_of, unknown, validated
 from lpm.schema_yaml import Document, override, parse
-from lpm.series import Series, read_series
+from lpm.series import Series, misnamed, read_series
 from lpm.settings import Calendar
 from lpm.world import World
 
@@ -94,13 +94,16 @@ def find(name_or_path: str | Path = DEFAULT) -> Path:
     raise InputError(f"{name_or_path}:1:1 config: asked for a YAML file, got {what}; {advice}")
 
 
-def load(path: str | Path = DEFAULT, overrides: Iterable[str] = ()) -> Config:
+def load(
+    path: str | Path = DEFAULT, overrides: Iterable[str] = (), options: Mapping[str, str] | None = None
+) -> Config:
     """A config, read and checked; nothing is built and nothing written.
 
     Args:
         path: a file, or the name of a config that comes with lpm.
         overrides: `key=value` each, with a dotted key such as settings.contacts.degree or compare.0.label and a value
             in YAML. They replace what the file says; `run.steps` also replaces its `run.end`, and the other way round.
+        options: dotted key -> the option of the command line that an override stands for, to name it in messages.
     Raises:
         InputError: with all problems that were found.
     """
@@ -112,6 +115,7 @@ def load(path: str | Path = DEFAULT, overrides: Iterable[str] = ()) -> Config:
             f"{file}:1:1 config: asked for a readable file, got {error.strerror}; write the path of another"
         ) from None
     document = parse(raw, str(file))
+    document.options = dict(options or {})
     override(document, overrides)
     _drop_what_is_replaced(document, overrides)
     if document.data is None and not document.problems:
@@ -130,7 +134,7 @@ def load(path: str | Path = DEFAULT, overrides: Iterable[str] = ()) -> Config:
     if builder and settings is not None and run is not None:
         _check(document, builder, settings, run.calendar)
     if document.problems:
-        raise InputError(document.problems)
+        raise InputError(document.in_order())
     assert layout is not None and builder is not None and run is not None  # noqa: PT018, or there had been a problem
     text = raw.decode("utf-8-sig")
     return Config(
@@ -214,7 +218,7 @@ def build_world(config: Config) -> World:
             "write `return World(...)`",
         )
     if document.problems:
-        raise InputError(document.problems)
+        raise InputError(document.in_order())
     return world
 
 
@@ -332,6 +336,11 @@ def _compare(document: Document, folder: Path, run: Run | None) -> tuple[Series,
             continue
         try:
             read = {field.name: getattr(item, field.name) for field in dataclasses.fields(item) if field.name != "file"}
+            mistaken = misnamed(file, time=item.time, column=item.column, by=item.by)
+            for word, message in mistaken.items():
+                document.report((*path, word), message)
+            if mistaken:
+                continue
             found = read_series(file, **read)
         except InputError as error:
             document.problems += error.problems

@@ -129,7 +129,8 @@ def _tell(found: _Found, annotation: Any, document: Document, root: Path) -> Non
         at, default = _inside(at, part)
     absent = found.kind == "missing" and found.path[-1:] == found.error["loc"][-1:]
     seen = "nothing" if absent else got(document.at(path))
-    example = f"write for example {_example(path, at, default)}"
+    near = _nearest(document.at(path), at)
+    example = f"write {_example(path, at, near)}" if near else f"write for example {_example(path, at, default)}"
     if found.kind in ("unexpected_keyword_argument", "extra_forbidden") and found.path:
         document.report(path, unknown(str(found.path[-1]), _keys(holder), "key"), key=True)
     elif found.mismatch:
@@ -252,6 +253,18 @@ def described(annotation: Any) -> str:
         unit = next((each.unit for each in getattr(annotation, "__metadata__", ()) if getattr(each, "unit", "")), "")
         return f"{_WORDS[bare]} ({unit})" if unit else _WORDS[bare]
     return "a value" if bare in (Any, None) else f"a value for {getattr(bare, '__name__', bare)}"
+
+
+def _nearest(value: Any, annotation: Any) -> str | None:
+    """The one of a `Literal`'s words that a text was probably meant to be.
+
+    >>> _nearest("Scool", Literal["household", "school"] | None), _nearest("x", Literal["household", "school"])
+    ('school', None)
+    """
+    choices = [typing.get_args(each) for each in map(_bare, _members(annotation)) if typing.get_origin(each) is Literal]
+    words = {str(word).lower(): str(word) for each in choices for word in each}
+    near = difflib.get_close_matches(value.lower(), words, 1, 0.5) if isinstance(value, str) else []
+    return words[near[0]] if near else None
 
 
 def _example(path: Path, annotation: Any, default: Any) -> str:

@@ -27,6 +27,7 @@ class Document:
         data: dicts, lists, text, numbers, booleans and None; a date is still a text.
         keys, values: path -> (line, column), counted from 1.
         overrides: path -> the text of the `--set` that gave the value.
+        options: dotted path -> the option that gave the value instead of a `--set`, such as --seed.
         problems: one line each.
     """
 
@@ -35,6 +36,7 @@ class Document:
     keys: dict[Path, tuple[int, int]] = dataclasses.field(default_factory=dict)
     values: dict[Path, tuple[int, int]] = dataclasses.field(default_factory=dict)
     overrides: dict[Path, str] = dataclasses.field(default_factory=dict)
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def at(self, path: Path) -> Any:
@@ -63,7 +65,27 @@ class Document:
 
     def report(self, path: Path, message: str, key: bool = False) -> None:
         """Note a problem with the value at a path, or with its key."""
-        self.problems.append(f"{self.place(path, key)} {dotted(path)}: {one_line(message)}")
+        option = self.options.get(dotted(path)) if path in self.overrides else None
+        if option:
+            advice = one_line(message).replace(f"`{path[-1]}: ", f"`{option} ")
+            self.problems.append(f"{option}: {advice}")
+        else:
+            self.problems.append(f"{self.place(path, key)} {dotted(path)}: {one_line(message)}")
+
+    def in_order(self) -> list[str]:
+        """The problems as one reads: the command line's, the file's from top to bottom, then those of other files.
+
+        >>> Document("a.yaml", problems=["b.csv:1:1 c", "a.yaml:12:3 b", "a.yaml:2:9 a", "--set x"]).in_order()
+        ['--set x', 'a.yaml:2:9 a', 'a.yaml:12:3 b', 'b.csv:1:1 c']
+        """
+
+        def rank(problem: str) -> tuple[int, int, int]:
+            if problem.startswith("--"):
+                return (0, 0, 0)
+            place = re.match(rf"{re.escape(self.name)}:(\d+):(\d+) ", problem)
+            return (1, int(place[1]), int(place[2])) if place else (2, 0, 0)
+
+        return sorted(self.problems, key=rank)
 
 
 def dotted(path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lpm.errors import InputError
+from lpm.schema_check import unknown
 from lpm.settings import Calendar
 
 Time = datetime.date | int
@@ -96,6 +97,36 @@ def read_series(
     return Series(variable, tuple(times), values, regions if by else (), by, days, label or column, source)
 
 
+def misnamed(path: str | Path, *, time: str, column: str, by: str | None = None) -> dict[str, str]:
+    """Which of the columns asked for a CSV file does not have, or has with nothing in them that could be meant.
+
+    Args:
+        path: the file.
+        time, column, by: as for `read_series`.
+    Returns:
+        what is wrong, by the word of the config that is mistaken: "time", "column" or "by".
+    Raises:
+        InputError: if it is no such file, as from `read_series`.
+    """
+    table, found = _table(Path(path), []), {}
+    _check_separators(table)
+    readers: list[tuple[str, str | None, str, Any]] = [
+        ("time", time, "dates (2020-02-29) or day numbers", _time),
+        ("column", column, "counts of at least 0", _count),
+        ("by", by, "names", lambda cell: cell or None),
+    ]
+    for word, name, asked, read in readers:
+        if name is not None and name not in table.header:
+            found[word] = unknown(name, table.header, f"column of {Path(path).name}")
+        elif name is not None:
+            cells = [cell for cell in table.column(name) if cell]
+            if not any(read(cell) is not None for cell in cells) and (cells or word == "by"):
+                seen = f"{cells[0]!r}" if cells else "nothing"
+                others = ", ".join(other for other in table.header if other != name)
+                found[word] = f"asked for a column of {asked}, got {name!r} with {seen} in it; write another ({others})"
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class _Table:
     """A CSV file's cells, its rows with the lines they stand on, and the problems found so far."""
@@ -110,7 +141,17 @@ class _Table:
         self.problems.append(f"{self.name}:{line}:{at} {column}: {message}")
 
     def column(self, name: str) -> list[str]:
-        return [cells[self.header.index(name)] for _, cells in self.rows] if name in self.header else []
+        """A column's cells; of rows that are too short, none."""
+        at = self.header.index(name) if name in self.header else len(self.header)
+        return [cells[at] for _, cells in self.rows if at < len(cells)]
+
+
+def _check_separators(table: _Table) -> None:
+    """A file with other signs between its cells seems to have one column with a long name."""
+    other = re.search("[;\t|]", table.header[0]) if len(table.header) == 1 else None
+    if other:
+        sign = {";": "semicolons", "\t": "tabs", "|": "bars"}[other.group()]
+        raise InputError(f"{table.name}:1:1 data: asked for commas between cells, got {sign}; write commas")
 
 
 def _first(problems: list[str]) -> list[str]:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from lpm.kernels.bits import pack, pack_host
-from lpm.kernels.groups import Groups, group_counts, household_counts, household_sizes, households, to_members
+from lpm.kernels.groups import (
+    Groups,
+    group_counts,
+    group_counts_of_two,
+    household_counts,
+    household_sizes,
+    households,
+    to_members,
+)
 
 each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 4097])
 
@@ -94,6 +102,17 @@ def test_group_counts_meet_a_loop_over_members(n):
         np.testing.assert_array_equal(counts, [flags[own].sum() for own in members])
         np.testing.assert_array_equal(given, np.append(values, 0)[group], err_msg="who is in no group must get 0")
         assert (counts.dtype, given.dtype) == (jnp.int32, jnp.float32)
+
+
+@each_size
+def test_two_counts_in_one_pass_meet_two_loops_over_members(n):
+    built, _, members = some_groups(n, 7)
+    one, two = np.random.default_rng(7).integers(0, 2, (2, n)).astype(np.uint8)
+    counted = jax.jit(lambda a, b: group_counts_of_two((pack(a), pack(b)), built))
+    for first, second in ((one, two), (one, np.ones(n, np.uint8)), (np.zeros(n, np.uint8), two)):
+        found = counted(first, second)
+        np.testing.assert_array_equal(found[0], [first[own].sum() for own in members])
+        np.testing.assert_array_equal(found[1], [second[own].sum() for own in members])
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.float32])

@@ -16,7 +16,7 @@ def some_stages(n):
     return np.random.default_rng(n).integers(0, KINDS, n).astype(np.uint8)
 
 
-@pytest.mark.parametrize("kinds", [(), (0,), (5,), (1, 2, 3), (3, 2, 1, 1), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5), (7,)])
+@pytest.mark.parametrize("kinds", [(), (0,), (5,), (1, 2, 3), (3, 2, 1, 1), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)])
 def test_who_is_among_stages_meets_plain_membership(kinds):
     value = some_stages(33)
     found = jax.jit(lambda stages: among(stages, *kinds))(Stages(value, KINDS)).value
@@ -28,6 +28,22 @@ def test_stages_at_the_ends_of_a_byte_are_told_apart():
     value = jnp.array([0, 1, 254, 255], jnp.uint8)
     np.testing.assert_array_equal(among(Stages(value, 256), 254, 255).value, [0, 0, 1, 1])
     np.testing.assert_array_equal(among(Stages(value, 256), 0, 255).value, [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize("kind", [-1, KINDS, KINDS + 1, np.int64(KINDS), 300])
+def test_a_stage_that_does_not_exist_is_refused(kind):
+    stages = Stages(some_stages(33), KINDS)
+    everybody = Indicator(jnp.ones(33, jnp.uint8))
+    with pytest.raises(ValueError, match=rf"^among: asked for stage {kind} of Stages\(kinds=6\).* 0 to 5; write"):
+        jax.jit(lambda stages: among(stages, 1, kind))(stages)
+    with pytest.raises(ValueError, match=rf"^move: asked for stage {kind} of Stages\(kinds=6\).* 0 to 5; write"):
+        jax.jit(lambda stages: move(stages, everybody, kind))(stages)
+
+
+def test_the_highest_stage_can_be_entered():
+    everybody = Indicator(jnp.ones(33, jnp.uint8))
+    after = move(Stages(some_stages(33), KINDS), everybody, KINDS - 1)
+    assert int(number(among(after, KINDS - 1))) == 33
 
 
 @jax.jit
