@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 from machine import machine, peak_memory_gb, save, spread
 
+from lpm import networks
 from lpm.config import build_world, load
-from lpm.runner import Engine
+from lpm.batch import Engine
 
 RESULT = Path(__file__).parent / "results" / "core.json"
 
@@ -48,6 +50,26 @@ def measure(name: str, overrides: list[str], runs: int, steps: int) -> dict[str,
     }
 
 
+def build_graph(name: str, agents: int, runs: int) -> dict[str, object]:
+    """Edges of mean degree 10 and the tables that the kernels read."""
+    edges = {
+        "erdos_renyi": lambda seed: networks.erdos_renyi(agents, 10.0, seed),
+        "small_world": lambda seed: networks.small_world(agents, 10, 0.1, seed),
+        "regular": lambda seed: networks.regular(agents, 10, seed),
+    }[name]
+    walls = []
+    for seed in range(runs):
+        begun = time.perf_counter()
+        built = networks.graph(edges(seed), keep_order=True)
+        walls.append(time.perf_counter() - begun)
+    return {
+        "graph": name,
+        "agents": agents,
+        "directed_edges": int(sum(np.count_nonzero(np.asarray(rows) < agents) for rows in built.rows)),
+        "wall_s": spread(walls),
+    }
+
+
 def main() -> None:
     """Measure the cases, print a line for each, save them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -66,8 +88,13 @@ def main() -> None:
             f"({found['processor_ms_per_step']['median']:.1f} of the processor), "
             f"{found['agent_steps_per_s']:.3g} agent-steps/s, {found['peak_memory_gb_so_far']} GB"
         )
+    graphs = []
+    for name in ("erdos_renyi", "small_world", "regular"):
+        graphs.append(build_graph(name, 20_000 if small else 1_000_000, runs=1 if small else 5))
+        found = graphs[-1]
+        print(f"{name}: {found['directed_edges']:,} directed edges built in {found['wall_s']['median']:.2f} s")
     if not small:
-        save(RESULT, {"machine": machine(), "cases": results})
+        save(RESULT, {"machine": machine(), "cases": results, "graphs": graphs})
 
 
 if __name__ == "__main__":

@@ -76,19 +76,23 @@ def layer_hazard(
             total = term if total is None else total + term
         return total
 
+    def of_two(counts: Callable[..., tuple[jax.Array, jax.Array]]) -> jax.Array:
+        (first, weight), (second, other_weight) = classes
+        one, two = counts((first, second), network)
+        return one.astype(jnp.float32) * weight + two.astype(jnp.float32) * other_weight
+
     if isinstance(network, graph.Graph):
         return rate * weighted(lambda words: graph.neighbour_counts(words, network))
     if isinstance(network, groups.Households):
         others = jnp.maximum(groups.household_sizes(network), 2).astype(jnp.float32) - 1
+        if len(classes) == 2:
+            return rate * of_two(groups.household_counts_of_two) / others
         return rate * weighted(lambda words: groups.household_counts(words, network)) / others
     if isinstance(network, groups.Groups):
         others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
         if len(classes) == 2:
-            one, two = groups.group_counts_of_two((classes[0][0], classes[1][0]), network)
-            infectious = one.astype(jnp.float32) * classes[0][1] + two.astype(jnp.float32) * classes[1][1]
-        else:
-            infectious = weighted(lambda words: groups.group_counts(words, network))
-        return to_members(rate * infectious / others, network)
+            return to_members(rate * of_two(groups.group_counts_of_two) / others, network)
+        return to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
     met = strata.meet(weighted(lambda words: strata.count(words, network.strata)), network)
     return spread(rate * met, network.strata)
 

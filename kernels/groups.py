@@ -95,6 +95,23 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
     Returns:
         (n,) uint8.
     """
+    counts = bits.settle(_household_windows(words, households).astype(jnp.uint8))
+    return counts.reshape(-1)[: households.agents]
+
+
+def household_counts_of_two(words: tuple[jax.Array, jax.Array], households: Households) -> tuple[jax.Array, jax.Array]:
+    """As `household_counts`, for two sets of flags in one pass."""
+    one, two = (_household_windows(each, households).astype(jnp.uint16) for each in words)
+    both = bits.settle(one | (two << 8)).reshape(-1)[: households.agents]
+    return both & 0xFF, both >> 8
+
+
+def _household_windows(words: jax.Array, households: Households) -> jax.Array:
+    """Flagged members for each bit of the packed flags, (words, 32) uint32.
+
+    To be stored in this shape, that of its loop: fused into a flat one, it would divide by 32 for each agent and not be
+    vectorised.
+    """
     before, here, after = (
         bits.settle(shifted)[:, None] for shifted in (jnp.pad(words[:-2], (1, 0)), words[:-1], words[1:])
     )
@@ -102,11 +119,7 @@ def household_counts(words: jax.Array, households: Households) -> jax.Array:
     low, high = jnp.where(start < 0, before, here), jnp.where(start < 0, here, after)
     shift = (start & 31).astype(jnp.uint32)
     window = (low >> shift) | ((high << (31 - shift)) << 1)  # two shifts, since a shift by 32 is undefined
-    members = window & ((jnp.uint32(1) << households.size.astype(jnp.uint32)) - 1)
-    # Stored in the shape of its loop: fused into a flat one, it would divide by 32 for each agent and not be
-    # vectorised.
-    counts = bits.settle(lax.population_count(members).astype(jnp.uint8))
-    return counts.reshape(-1)[: households.agents]
+    return lax.population_count(window & ((jnp.uint32(1) << households.size.astype(jnp.uint32)) - 1))
 
 
 def housemate_sums(values: jax.Array, households: Households) -> jax.Array:

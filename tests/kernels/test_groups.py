@@ -13,6 +13,7 @@ from lpm.kernels.groups import (
     group_counts,
     group_counts_of_two,
     household_counts,
+    household_counts_of_two,
     household_sizes,
     households,
     to_members,
@@ -53,6 +54,18 @@ def test_household_counts_meet_a_loop_over_households(n):
             np.testing.assert_array_equal(counts, counted_in_households(here, position))
             np.testing.assert_array_equal(sizes, size)
             assert counts.dtype == sizes.dtype == jnp.uint8
+
+
+@each_size
+def test_two_household_counts_in_one_pass_meet_two_loops(n):
+    position, size = some_households(n, 31)
+    built = households(position, size)
+    one, two = np.random.default_rng(8).integers(0, 2, (2, n)).astype(np.uint8)
+    counted = jax.jit(lambda a, b: household_counts_of_two((pack(a), pack(b)), built))
+    for first, second in ((one, two), (one, np.ones(n, np.uint8)), (np.zeros(n, np.uint8), two)):
+        found = counted(first, second)
+        np.testing.assert_array_equal(found[0], counted_in_households(first, position))
+        np.testing.assert_array_equal(found[1], counted_in_households(second, position))
 
 
 def test_household_counts_are_the_same_for_a_batch():
