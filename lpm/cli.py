@@ -56,24 +56,63 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Another seed gives another epidemic.")] = None,
     realizations: Annotated[int | None, typer.Option(help="How many draws of the same epidemic.")] = None,
     steps: Annotated[int | None, typer.Option(help="How many days.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
 ) -> None:
     """Run a config: results to a zarr store, a table here, a picture beside the store."""
     from lpm import commands
 
-    commands.run(config, out, set, agents, seed, realizations, steps, Console())
+    commands.run(config, out, set, agents, seed, realizations, steps, Console(), resume)
 
 
 @app.command()
-def show(store: Annotated[Path, typer.Argument(help="The directory that a run printed.")]) -> None:
-    """Print the table of a run and draw its picture, also while it is running."""
+def branch(
+    directory: Annotated[Path, typer.Argument(help="The directory of the run to leave.")],
+    out: Annotated[Path, typer.Option(help="A new directory for the results.")],
+    set: Set = [],  # noqa: B006
+    at: Annotated[
+        str | None, typer.Option(metavar="DAY", help="A date or a number of days done; else the latest saved.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="The run's config, if it was moved.")] = None,
+) -> None:
+    """Go on from the middle of a run with other settings: until then the results are those of the run."""
     from lpm import commands
 
-    commands.show(store, Console())
+    commands.branch(directory, out, set, at, config, Console())
+
+
+@app.command()
+def calibrate(
+    config: Annotated[str, typer.Argument(help="A config file with a section `calibrate`, or the name of one.")],
+    out: Annotated[Path | None, typer.Option(help="A new directory for the fit.")] = None,
+    set: Set = [],  # noqa: B006
+) -> None:
+    """Fit a config's free parameters to its data: a table here, fit.json, fit.zarr and a picture."""
+    from lpm.calibration import command
+
+    command.calibrate(config, out, set, Console())
+
+
+@app.command()
+def show(
+    stores: Annotated[list[Path], typer.Argument(metavar="DIR", help="The directories that runs printed.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="Where to draw; if not said, in the run's directory, or beside the first one.")
+    ] = None,
+) -> None:
+    """Print the table of a run and draw its picture, also while it is running; of several, side by side."""
+    from lpm import commands
+
+    commands.show(stores, Console(), picture)
 
 
 @app.command()
 def validate(config: Config = DEFAULT, set: Set = []) -> None:  # noqa: B006
-    """Check a config and its data, and run nothing."""
+    """Check a config, its data and its model, and run nothing.
+
+    The model is built with 1,000 agents, or as its settings say where they name
+    fewer or none, and a step is traced: this finds substeps and observables that
+    fail, and wrong shapes and dtypes, but computes nothing.
+    """
     from lpm import commands
 
     commands.validate(config, set, Console())
@@ -102,7 +141,7 @@ def schema(write: Annotated[Path | None, typer.Option(help="Write it to this fil
 
 
 def main() -> None:
-    """The console script: exit status 0, 1 for a run that failed, 2 for input to mend, 130 for Ctrl-C."""
+    """The console script: exit status 0, 1 if a run failed, 2 for input to mend, 130 for Ctrl-C, 143 for SIGTERM."""
     errors = Console(stderr=True, soft_wrap=True)
     try:
         app()
@@ -119,7 +158,7 @@ def main() -> None:
         from lpm import commands
 
         commands.fail(error, errors)
-        sys.exit(130 if type(error).__name__ == "Interrupted" else 1)
+        sys.exit(getattr(error, "status", 1))
     except Exception as error:
         if os.environ.get("LPM_TRACE"):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import os
 import shlex
 import time
@@ -19,8 +20,10 @@ from rich.text import Text
 import lpm
 from lpm.cache import use_compilation_cache
 from lpm.errors import InputError, LpmError
+from lpm.signals import ignore_until_a_run
 
-PICTURE = "overview.png"
+PICTURE, PICTURE_OF_SEVERAL = "overview.png", "comparison.png"
+LONGEST_NAME = 32  # of a run, over a column
 
 
 def run(
@@ -32,17 +35,66 @@ def run(
     realizations: int | None,
     steps: int | None,
     console: Console,
+    resume: bool = False,
 ) -> None:
-    """Load a config, build its world, run it, print the table and draw the picture."""
-    begun = time.perf_counter()
+    """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
     _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
-    from lpm.config import build_world, load
+    from lpm.config import load
 
+    if resume and out is None:
+        raise InputError("--resume: asked for the directory of the run to go on with, got none; write --out DIRECTORY")
     options = _options(config, settings, agents=agents, seed=seed, realizations=realizations, steps=steps)
     overrides = [*settings, *(f"{key}={value}" for key, (_, value) in options.items())]
     chosen = load(config, overrides, {key: option for key, (option, _) in options.items()})
-    target = out or _free(chosen.run.out)
+    _simulate(chosen, config, overrides, out or _free(chosen.run.out), console, resume)
+
+
+def branch(
+    directory: Path, out: Path, settings: list[str], at: str | None, config: str | None, console: Console
+) -> None:
+    """Go on from a checkpoint of a run with other settings, in another directory."""
+    _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
+
+    from lpm import store
+    from lpm.config import load
+
+    about = store.open(directory).attrs
+    config = config or about.get("config_path")
+    if not config:
+        raise InputError(f"{directory}: asked for a run of a config, got one without; write --config FILE")
+    overrides = [*about.get("config_overrides", "").splitlines(), *settings]
+    chosen = load(config, overrides)
+    _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar))
+
+
+def _step(at: str | None, calendar: Any) -> int | None:
+    """A date or a number of days done, as the command line takes it."""
+    if at is None or at.isdecimal():
+        return None if at is None else int(at)
+    try:
+        day = datetime.date.fromisoformat(at)
+    except ValueError:
+        raise InputError(f"--at: asked for a date or a number of days, got {at!r}; write for example --at 30") from None
+    return calendar.step_of(day)
+
+
+def _simulate(
+    chosen: Any,
+    config: str,
+    overrides: list[str],
+    target: Path,
+    console: Console,
+    resume: bool = False,
+    parent: Path | None = None,
+    at: int | None = None,
+) -> None:
+    """Build the world of a config, run it, print the table and draw the picture."""
+    begun = time.perf_counter()
+    ignore_until_a_run()
+
+    from lpm.config import build_world, described
+
     use_compilation_cache()
     with _said(console, "Building the world"):
         world = build_world(chosen)
@@ -57,9 +109,13 @@ def run(
         _say(console, f"Note: {caution}", style="yellow")
 
     from lpm import store
+    from lpm.checkpoint import Plan
     from lpm.runner import run as simulate
 
-    snapshots = chosen.run.snapshots
+    snapshots, saving = chosen.run.snapshots, chosen.run.checkpoint
+    where = str(Path(config).resolve()) if Path(config).is_file() else config
+    words = ["lpm", "run", config, *(word for each in overrides for word in ("--set", each)), "--out", str(target)]
+    finished = resume and store.finished(target)
     with _progress(console, calendar.steps * chosen.run.realizations) as report:
         path = simulate(
             world,
@@ -71,52 +127,107 @@ def run(
             snapshots=tuple(snapshots.of) if snapshots else (),
             snapshot_every=snapshots.every if snapshots else 0,
             observed=chosen.compare,
-            attributes={"config": chosen.text, "config_overrides": "\n".join(overrides)},
+            attributes={"config": chosen.text, "config_path": where, "config_overrides": "\n".join(overrides)},
+            settings=described(chosen),
+            checkpoints=Plan(saving.steps or 0, saving.minutes, tuple(calendar.step_of(day) for day in saving.at)),
+            resumed=resume,
+            parent=parent,
+            at=at,
             progress=report,
+            say=lambda line: _say(console, line),
+            again=f"`{shlex.join([*words, '--resume'])}`",
         )
-    with _said(console, "Drawing"):
-        results = store.open(path).load()
-        picture = _draw(results, target)
+    results = store.open(path).load()
+    picture = str(target / PICTURE)
+    if not (finished and Path(picture).exists()):
+        with _said(console, "Drawing"):
+            try:
+                _draw(results, target / PICTURE)
+            except OSError as error:
+                picture = f"not drawn: {error}"
     print_summary(results, console)
     _say(console, f"Results  {path}\nPicture  {picture}")
     _say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
     _say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
 
 
-def show(path: Path, console: Console) -> None:
-    """Print a store's table and draw its picture anew."""
+def show(paths: list[Path], console: Console, picture: Path | None = None) -> None:
+    """Print the table of a run, or of several side by side, and draw their picture anew."""
     from lpm import store
 
-    found = store.locate(path)
+    found = list({located.resolve(): located for located in map(store.locate, paths)}.values())
+    opened = [_opened(each) for each in found]
+    folder = found[0].parent if found[0].name == store.NAME else found[0]
+    if len(found) == 1:
+        (results,) = opened
+        _introduce("", found[0], results, console)
+        print_summary(results, console)
+        target = picture or folder / PICTURE
+    else:
+        runs = dict(zip(_names(found, opened), opened, strict=True))
+        for path, (name, results) in zip(found, runs.items(), strict=True):
+            _introduce(name, path, results, console)
+        _print_side_by_side(runs, console)
+        target = picture or folder.parent / PICTURE_OF_SEVERAL
+    try:
+        drawn = str(_draw(opened[0] if len(found) == 1 else runs, target))
+    except OSError as error:
+        drawn = f"not drawn: {error}"
+    _say(console, "".join(f"Results  {path}\n" for path in found) + f"Picture  {drawn}")
+
+
+def _opened(path: Path) -> Any:
+    """The results of a run that has begun."""
+    from lpm import store
+
     results = store.open(path).load()
-    committed = results["committed"].values
     if results.sizes["time"] == 0:
         raise InputError(
-            f"{found}: asked for results, got a store in which nothing was committed yet; wait, or run it again"
+            f"{path}: asked for results, got a store in which nothing was committed yet; wait, or run it again"
         )
-    about = results.attrs
-    _title(console, about.get("title") or str(found), f"{about.get('agents', 0):,} agents, seed {about.get('seed')}")
+    return results
+
+
+def _names(paths: list[Path], opened: list[Any]) -> list[str]:
+    """What tells runs apart: their titles if these are short, else their folders."""
+    from lpm import store
+
+    titles = [results.attrs.get("title", "") for results in opened]
+    whole = [path.resolve() for path in paths]
+    folders = [path.parent.name if path.name == store.NAME else path.name for path in whole]
+    for names in (titles if all(0 < len(title) <= LONGEST_NAME for title in titles) else folders, folders):
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _introduce(name: str, path: Path, results: Any, console: Console) -> None:
+    """A line on a run, with its name if it has one of several, and one more if it is unfinished."""
+    from lpm import store
+
+    about, realizations = results.attrs, results.sizes["realization"]
+    draws = f", {realizations:,} realizations" if realizations > 1 else ""
+    title = about.get("title") or ("" if name else str(path))
+    also = f"{title}, " if name and title not in ("", name) else ""
+    _title(console, name or title, f"{also}{about.get('agents', 0):,} agents{draws}, seed {about.get('seed')}")
+    committed = results["committed"].values
     full, least, most = store.records(path), int(committed.min()), int(committed.max())
     if least < full:
         span = f"{most:,}" if least == most else f"{least:,} to {most:,}"
         _say(console, f"unfinished: {span} of {full:,} records a realization", style="yellow")
-    print_summary(results, console)
-    folder = found.parent if found.name == store.NAME else found
-    try:
-        picture = str(_draw(results, folder))
-    except OSError as error:
-        picture = f"not drawn: {error}"
-    _say(console, f"Results  {found}\nPicture  {picture}")
 
 
 def validate(config: str, settings: list[str], console: Console) -> None:
-    """Check a config and say what it asks for."""
+    """Check a config and its model, and say what it asks for."""
     from lpm.config import load
+    from lpm.trial import tried
 
     chosen = load(config, settings)
     calendar = chosen.run.calendar
     span = f"{calendar.steps:,} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
+    agents = tried(chosen)
     _say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
+    _say(console, f"Its model was built and traced with {agents:,} agents", style="dim")
 
 
 def print_summary(results: Any, console: Console) -> None:
@@ -143,6 +254,28 @@ def print_summary(results: Any, console: Console) -> None:
         _say(console, sentence)
 
 
+def _print_side_by_side(runs: dict[str, Any], console: Console) -> None:
+    """A table with a column for each run, of what all of them observe."""
+    from lpm import report
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column()
+    table.add_column()
+    for name in runs:
+        table.add_column(name, justify="right", overflow="fold")
+    for what, measure, values in report.side_by_side(runs):
+        table.add_row(what, measure, *values)
+    console.print()
+    console.print(table)
+    if any(results.sizes["realization"] > 1 for results in runs.values()):
+        _say(console, "medians of the realizations (5 % to 95 % of them)", style="dim")
+    common = report.shared(runs)
+    rest = dict.fromkeys(name for results in runs.values() for name in report.curves(results) if name not in common)
+    if rest:
+        _say(console, f"not in all of them: {', '.join(rest)}", style="dim")
+    console.print()
+
+
 def _say(console: Console, text: str, style: str | None = None) -> None:
     """A line as it is: not wrapped, so that paths can be copied, and no brackets taken for markup."""
     console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
@@ -152,10 +285,11 @@ def _title(console: Console, title: str, rest: str) -> None:
     console.print(Text.assemble((title, "bold"), f": {rest}"), soft_wrap=True)
 
 
-def _draw(results: Any, folder: Path) -> Path:
-    from lpm.plot import overview
+def _draw(results: Any, path: Path) -> Path:
+    """The picture of one run, or of several by name."""
+    from lpm.plot import overlaid, overview
 
-    return overview(results, folder / PICTURE)
+    return overlaid(results, path) if isinstance(results, dict) else overview(results, path)
 
 
 def _options(
@@ -163,23 +297,20 @@ def _options(
 ) -> dict[str, tuple[str, int]]:
     """The options that stand for a setting: its key -> the option and its value."""
     from lpm.config import load
+    from lpm.trial import agents_setting
 
     found = {f"run.{name}": (f"--{name}", value) for name, value in of_run.items() if value is not None}
     if agents is not None:
         others = [*overrides, *(f"{key}={value}" for key, (_, value) in found.items())]
         settings = load(config, others, {key: option for key, (option, _) in found.items()}).settings
-        found[_agents_key(settings)] = ("--agents", agents)
+        key, _ = agents_setting(settings) or ("", None)
+        if not key:
+            raise InputError(
+                "--agents: asked for a number of agents, got a model without that setting; "
+                "use --set with a key of its own"
+            )
+        found[key] = ("--agents", agents)
     return found
-
-
-def _agents_key(settings: Any) -> str:
-    """Where the number of agents is set: `settings.agents`, or one level below, as in `settings.people.agents`."""
-    for name, value in [("", settings), *vars(settings).items()]:
-        if dataclasses.is_dataclass(value) and hasattr(value, "agents"):
-            return ".".join(part for part in ("settings", name, "agents") if part)
-    raise InputError(
-        "--agents: asked for a number of agents, got a model without that setting; use --set with a key of its own"
-    )
 
 
 def _free(path: Path) -> Path:

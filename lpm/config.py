@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import hashlib
 import importlib.resources
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,9 @@ from typing import Any
 
 from lpm.builders import Builder, imported, raised_at, said
 from lpm.errors import InputError
-from lpm.schema import CompareSection, Layout, RunSection, Snapshots
+from lpm.fit_settings import CalibrateSection
+from lpm.provenance import checksum, flat
+from lpm.schema import Checkpoint, CompareSection, Layout, RunSection, Snapshots
 from lpm.schema_check import got, key_of, unknown, validated
 from lpm.schema_yaml import Document, override, parse
 from lpm.series import Series, misnamed, read_series
@@ -35,6 +38,7 @@ class Run:
     realizations: int = 1
     every: int = 1
     snapshots: Snapshots | None = None
+    checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
     out: Path = Path("runs")
 
 
@@ -54,6 +58,7 @@ class Config:
         text: its YAML as it was given.
         overrides: `key=value`, as they were given.
         document: knows where each value came from, for mistakes seen later.
+        calibrate: what is free and how to fit it, if the file says so.
     """
 
     model: str
@@ -67,6 +72,7 @@ class Config:
     text: str
     overrides: tuple[str, ...] = ()
     document: Document = dataclasses.field(default_factory=lambda: Document(""), repr=False, compare=False)
+    calibrate: CalibrateSection | None = None
 
 
 def shipped() -> dict[str, Path]:
@@ -94,9 +100,7 @@ def find(name_or_path: str | Path = DEFAULT) -> Path:
     raise InputError(f"{name_or_path}:1:1 config: asked for a YAML file, got {what}; {advice}")
 
 
-def load(
-    path: str | Path = DEFAULT, overrides: Iterable[str] = (), options: Mapping[str, str] | None = None
-) -> Config:
+def load(path: str | Path = DEFAULT, overrides: Iterable[str] = (), options: Mapping[str, str] | None = None) -> Config:
     """A config, read and checked; nothing is built and nothing written.
 
     Args:
@@ -131,15 +135,16 @@ def load(
     shortened = any(text.partition("=")[0].strip() in ("run.steps", "run.end") for text in overrides)
     run = _run(document, file.stem, shortened) if data else None
     compare = _compare(document, file.parent, run)
+    has_calibrate = document.at(("calibrate",)) is not None
+    calibrate = validated(CalibrateSection, document, ("calibrate",)) if has_calibrate else None
     if builder and settings is not None and run is not None:
         _check(document, builder, settings, run.calendar)
     if document.problems:
         raise InputError(document.in_order())
     assert layout is not None and builder is not None and run is not None  # noqa: PT018, or there had been a problem
     text = raw.decode("utf-8-sig")
-    return Config(
-        layout.model, builder.build, settings, run, compare, layout.title, file.stem, file, text, overrides, document
-    )
+    about = (layout.title, file.stem, file, text, overrides, document)
+    return Config(layout.model, builder.build, settings, run, compare, *about, calibrate)
 
 
 def _drop_what_is_replaced(document: Document, overrides: tuple[str, ...]) -> None:
@@ -220,6 +225,19 @@ def build_world(config: Config) -> World:
     if document.problems:
         raise InputError(document.in_order())
     return world
+
+
+def described(config: Config) -> dict[str, Any]:
+    """What shapes a config's numbers by dotted key, defaults included; a model of the user's own by its text too."""
+    found: dict[str, Any] = {"model": config.model}
+    source, _, _ = config.model.rpartition(":")
+    if source.endswith(".py"):
+        found["model.text"] = hashlib.sha256((config.path.parent / source).read_bytes()).hexdigest()[:12]
+    compared = [
+        {"variable": series.variable, "source": series.source, "label": series.label, "counts": checksum(series.values)}
+        for series in config.compare
+    ]
+    return found | dict(flat(config.settings, "settings")) | dict(flat(compared, "compare"))
 
 
 def _check_world(document: Document, config: Config, world: World) -> None:
@@ -308,7 +326,30 @@ def _run(document: Document, name: str, shortened: bool) -> Run | None:
         return None
     assert steps is not None
     calendar = Calendar(steps, start, shortened)
-    return Run(calendar, section.seed, section.realizations, section.every, section.snapshots, Path(out))
+    for number, day in enumerate(section.checkpoint.at):
+        _check_moment(document, ("run", "checkpoint", "at", number), day, calendar, section.every)
+    if len(document.problems) > before:
+        return None
+    return Run(
+        calendar, section.seed, section.realizations, section.every, section.snapshots, section.checkpoint, Path(out)
+    )
+
+
+def _check_moment(
+    document: Document, path: tuple[str | int, ...], day: datetime.date | int, calendar: Calendar, every: int
+) -> None:
+    """That a day to keep the state of lies within the run and between two records."""
+    if calendar.start is None and not isinstance(day, int):
+        document.report(path, f"asked for a number of steps, as the run has no start date, got {got(day)}; write `30`")
+        return
+    step = calendar.step_of(day)
+    if not 0 < step <= calendar.steps or step % every:
+        which = "" if isinstance(day, int) else f", {step} days after the start"
+        document.report(
+            path,
+            f"asked for a number of days done from {every} to {calendar.steps}, a multiple of `every` ({every}), "
+            f"got {got(day)}{which}; write for example `{every}`",
+        )
 
 
 def _compare(document: Document, folder: Path, run: Run | None) -> tuple[Series, ...]:

@@ -1,18 +1,25 @@
-"""Where a result comes from: what a reader needs to make it again."""
+"""Where a result comes from: what a reader needs to make it again, and what must be the same to go on with it."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import platform
 import shlex
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 import lpm
+from lpm.settings import Calendar
 from lpm.world import World
 
 PACKAGES = ("jax", "jaxlib", "numpy", "xarray", "zarr")
@@ -63,3 +70,79 @@ def provenance(world: World, seed: int) -> dict[str, Any]:
         "notes": "\n".join(world.notes),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def identity(
+    world: World,
+    calendar: Calendar,
+    *,
+    seed: int,
+    realizations: int,
+    every: int,
+    snapshots: tuple[str, ...],
+    snapshot_every: int,
+    settings: Mapping[str, Any],
+) -> dict[str, str]:
+    """What makes a run this run, as text by dotted key: two runs that agree here have the same numbers.
+
+    Args:
+        settings: of the config, model and all; see `flat`.
+    """
+    told = any(key.endswith(".agents") and value is not None for key, value in settings.items())
+    own = {
+        "lpm": lpm.__version__,
+        "agents": None if told else world.agents,
+        "run.start": calendar.start,
+        "run.steps": calendar.steps,
+        "run.seed": seed,
+        "run.realizations": realizations,
+        "run.every": every,
+        "run.snapshots.of": ", ".join(snapshots) or None,
+        "run.snapshots.every": snapshot_every or None,
+    }
+    return {key: str(value) for key, value in {**settings, **own}.items() if value is not None}
+
+
+def flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Leaves of nested dataclasses, mappings and sequences, by dotted key as `--set` takes it.
+
+    >>> dict(flat({"layers": [{"from_": 3}, {"from_": 5}]}, "settings"))
+    {'settings.layers.0.from': 3, 'settings.layers.1.from': 5}
+    """
+    if dataclasses.is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        yield key, value
+        return
+    for name, each in value.items():
+        yield from flat(each, f"{key}.{str(name).rstrip('_')}")
+
+
+def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """A line for each key that changed.
+
+    >>> differences({"run.seed": "1", "lpm": "0.1"}, {"run.seed": "2", "lpm": "0.1"})
+    ['run.seed: was 1, is 2']
+    """
+    keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    return [f"{key}: was {was.get(key, 'not set')}, is {now.get(key, 'not set')}" for key in keys]
+
+
+def fingerprints(world: World) -> dict[str, str]:
+    """A checksum of each array that a run reads and never changes: parameters, attributes, networks."""
+    leaves = jax.tree_util.tree_leaves_with_path({"params": world.params, "fixed": world.state.fixed})
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): f"{np.shape(leaf)} {checksum(np.asarray(leaf))}"
+        for path, leaf in leaves
+    }
+
+
+def checksum(values: np.ndarray) -> str:
+    """CRC-32 of an array's bytes.
+
+    >>> checksum(np.arange(3, dtype=np.uint8))
+    '0854897f'
+    """
+    return f"{zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data):08x}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from lpm.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,22 +77,73 @@ def summary(results: xr.Dataset) -> list[Row]:
     Args:
         results: from `lpm.open`.
     """
-    rows = []
-    for name in curves(results):
-        variable = results[name]
-        values = everywhere(variable)
-        if values.shape[1] == 0:
-            continue
-        peak_at = np.nanargmax(np.nan_to_num(np.nanmedian(values, axis=0), nan=-1))
-        rows.append(
-            Row(
-                name=variable.attrs.get("long_name", name),
-                total=_range(np.nansum(values, axis=1)) if is_flow(variable) else "",
-                peak=_range(np.nanmax(values, axis=1)),
-                when=_moment(results["time"].values[peak_at]),
-            )
+    return [_row(results, name) for name in curves(results)] if results.sizes["time"] else []
+
+
+def _row(results: xr.Dataset, name: str) -> Row:
+    variable = results[name]
+    values = everywhere(variable)
+    peak_at = np.nanargmax(np.nan_to_num(np.nanmedian(values, axis=0), nan=-1))
+    return Row(
+        name=variable.attrs.get("long_name", name),
+        total=_range(np.nansum(values, axis=1)) if is_flow(variable) else "",
+        peak=_range(np.nanmax(values, axis=1)),
+        when=_moment(results["time"].values[peak_at]),
+    )
+
+
+def shared(runs: Mapping[str, xr.Dataset]) -> list[str]:
+    """The observables that several runs have in common, in the order of the first.
+
+    Args:
+        runs: name -> results from `lpm.open`.
+    Raises:
+        InputError: if there is none, or if a record does not cover the same number of days in all of them.
+    """
+    first, *others = (curves(results) for results in runs.values())
+    common = [name for name in first if all(name in other for other in others)]
+    if not common:
+        seen = "; ".join(f"{name} has {', '.join(curves(results)) or 'none'}" for name, results in runs.items())
+        raise InputError(
+            f"show: asked for runs with an observable in common, got {seen}; write the folders of runs of one model"
         )
-    return rows
+    days = {name: days_in_record(results) for name, results in runs.items()}
+    if len(set(days.values())) > 1:
+        seen = ", ".join(f"{name} with {number}" for name, number in days.items())
+        raise InputError(
+            f"show: asked for runs whose records cover the same number of days, got {seen}; "
+            "run them with the same `run.every`"
+        )
+    return common
+
+
+def side_by_side(runs: Mapping[str, xr.Dataset]) -> list[tuple[str, str, list[str]]]:
+    """Rows of a table of several runs: observable, measure, and a value for each run.
+
+    Args:
+        runs: name -> results from `lpm.open`, with at least one record.
+    Raises:
+        InputError: as `shared`.
+    """
+    lines = []
+    for name in shared(runs):
+        rows = [_row(results, name) for results in runs.values()]
+        what = rows[0].name
+        for measure in ("total", "peak", "when"):
+            values = [getattr(row, measure) for row in rows]
+            if any(values):
+                lines.append((what, measure, values))
+                what = ""
+    rates = [rate for results in runs.values() if (rate := attack_rate(results))]
+    if len(rates) == len(runs):
+        lines.append((max((name for name, _ in rates), key=len), "", [share for _, share in rates]))
+    return lines
+
+
+def days_in_record(results: xr.Dataset) -> int:
+    """How many days a record covers."""
+    first, end = results["time_bounds"].values[0]
+    return int((end - first) / np.timedelta64(1, "D")) if isinstance(first, np.datetime64) else int(end - first)
 
 
 def attack_rate(results: xr.Dataset) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""A run: realizations simulated chunk by chunk, results streamed to a store; every side effect is here."""
+"""A run: realizations simulated chunk by chunk, results streamed to a store, states saved; all side effects."""
 
 from __future__ import annotations
 
@@ -12,24 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from lpm import store
-from lpm.engine import frame, without_fixed
-from lpm.errors import InputError, RunError
-from lpm.kernels import random
-from lpm.kernels.stages import Stages
-from lpm.model import Model
-from lpm.observe import Observable
-from lpm.provenance import provenance
+from lpm import batch, checkpoint, directory, resume, store
+from lpm.checkpoint import About, Plan
+from lpm.errors import RunError
+from lpm.job import Job
+from lpm.provenance import checksum, fingerprints
 from lpm.series import Series
 from lpm.settings import Calendar
-from lpm.state import State
+from lpm.signals import Signals
 from lpm.world import World
 
-CHUNK = 8  # records between two writes: an error or a Ctrl-C loses no more than one chunk
+CHUNK = batch.CHUNK
 TOGETHER = 2_000_000  # agents of all realizations that are simulated side by side
 
 
@@ -64,7 +59,19 @@ class Progress:
 
 
 class Interrupted(RunError):
-    """A run was stopped by its user; what it had committed is in the store."""
+    """A run was stopped by its user or by the system; what it had committed is in the store.
+
+    Args:
+        status: exit status for the command line, 128 and the signal's number.
+    """
+
+    def __init__(self, text: str, status: int = 130):
+        super().__init__(text)
+        self.status = status
+
+
+class Unwritable(RunError):
+    """The disk refused a write; what was committed before is in the store."""
 
 
 def run(
@@ -79,7 +86,14 @@ def run(
     snapshot_every: int = 0,
     observed: tuple[Series, ...] = (),
     attributes: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    checkpoints: Plan = Plan(),  # noqa: B008, it is frozen
+    resumed: bool = False,
+    parent: str | Path | None = None,
+    at: int | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    again: str = "the same call and resumed=True",
 ) -> Path:
     """Simulate a world and stream its observables to `out`/results.zarr.
 
@@ -88,7 +102,7 @@ def run(
     Args:
         world: what to simulate.
         calendar: how long, and from which day.
-        out: a directory that is made, or empty.
+        out: a directory that is made, or empty unless `resumed`.
         seed: of all draws; realization r of a seed is the same whatever the number of realizations.
         realizations: how many.
         every: steps in a record; divides the calendar's steps.
@@ -96,15 +110,23 @@ def run(
         snapshot_every: steps between snapshots; a multiple of `every`.
         observed: data to keep beside the results, for tables and pictures.
         attributes: added to the store's provenance, such as the config's text.
+        settings: of the config, by dotted key; a run goes on only with the same.
+        checkpoints: when the state is saved to `out`/checkpoints.
+        resumed: go on with the run in `out`, from its newest checkpoints; begin it if there is none.
+        parent: directory of a run to branch from: `out` begins with its records and goes on from its state.
+        at: steps done at which to branch; None for the latest that the parent has saved.
         progress: called after each chunk.
+        say: called with a line for people when a run goes on.
+        again: how the user goes on with a run that was stopped, for messages.
 
     Returns:
         the zarr group's path, for `lpm.open`.
 
     Raises:
         InputError: before anything is written.
-        RunError: if a state or a result stops being finite; the store keeps what was committed before.
-        Interrupted: on Ctrl-C; the store keeps what was committed before.
+        RunError: if a state or a result stops being finite, or the disk refuses a write; the store keeps what was
+            committed before.
+        Interrupted: on Ctrl-C and SIGTERM, after the state was saved.
 
     >>> import tempfile
     >>> from lpm.worlds import sir
@@ -114,188 +136,172 @@ def run(
     >>> dict(results["incidence"].sizes)
     {'scenario': 1, 'realization': 2, 'time': 20}
     """
-    _check(world, calendar, realizations, every, snapshots, snapshot_every)
     batches = -(-realizations // max(1, min(realizations, TOGETHER // world.agents)))
-    together = -(-realizations // batches)
-    path = _new_directory(out)
-    engine = Engine(world, seed, together, every)
-    try:
-        target = store.create(
-            path / store.NAME,
-            world.observables,
-            engine.shapes(),
-            world.coords,
-            calendar,
-            every=every,
-            realizations=realizations,
-            together=together,
-            snapshots=engine.snapshot_shapes(snapshots),
-            snapshot_every=snapshot_every,
-            observed=observed,
-            attributes=provenance(world, seed) | dict(attributes or {}),
-        )
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    total, done, first_done, begun = calendar.steps * realizations, 0, 0, 0.0
-    try:
-        for first in range(0, realizations, together):
-            which = slice(first, min(first + together, realizations))
-            for chunk in _ahead(engine.chunks(first, target.records, snapshots, snapshot_every)):
-                _store_chunk(target, which, chunk, snapshot_every)
-                done += len(chunk.seen) * every * (which.stop - which.start)
-                now = time.perf_counter()
-                if not first_done:
-                    first_done, begun = done, now
-                progress(Progress(done, total, world.agents, done - first_done, now - begun))
-    except KeyboardInterrupt:
-        if not done:
-            shutil.rmtree(path, ignore_errors=True)
-            raise Interrupted("stopped before the first steps were done; nothing was kept") from None
-        raise Interrupted(
-            f"stopped after {done:,} of {total:,} steps; what was done is kept: `lpm show {out}`. "
-            "The same command with the same seed gives the same numbers again, from the start"
-        ) from None
+    together = -(-realizations // max(1, batches))
+    attributes, settings = attributes or {}, settings or {}
+    job = Job(
+        world, calendar, seed, realizations, together, every, snapshots, snapshot_every, observed, attributes, settings,
+        checkpoints,
+    )  # fmt: skip
+    job.check()
+    path = Path(out)
+    if parent is not None:
+        with _writing(path, again):
+            say(resume.branch(job, Path(parent), at, path))
+        resumed = True
+    fresh = not (resumed and path.exists() and any(path.iterdir()))
+    path = directory.new(path) if fresh else directory.writable(path)
+    with directory.held(path), Signals() as signals:
+        try:
+            with _writing(path, again):
+                target = resume.reopened(job, path, say) or job.create(path / store.NAME, {})
+        except BaseException:
+            if fresh:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        if (target.committed() == job.records).all():
+            say(f"{path}: finished before; nothing was changed")
+            return target.path
+        _Run(job, path, target, fresh, signals, progress, say, again).all()
     return target.path
 
 
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-    """Some records of some realizations, still on the device.
+class _Run:
+    """A run under way."""
 
-    Args:
-        first: number of the first record.
-        seen: for each record, each observable (realizations, ...).
-        broken: for each record, which floats are not finite, by name.
-        snapshots: (step, entry -> (realizations, agents, ...)) for each snapshot due.
-    """
+    def __init__(
+        self,
+        job: Job,
+        path: Path,
+        target: store.Store,
+        fresh: bool,
+        signals: Signals,
+        progress: Callable[[Progress], None],
+        say: Callable[[str], None],
+        again: str,
+    ):
+        self.job, self.path, self.target, self.fresh, self.signals = job, path, target, fresh, signals
+        self.progress, self.say, self.again = progress, say, again
+        self.total, self.done, self.first_done, self.begun = job.calendar.steps * job.realizations, 0, 0, 0.0
+        self.clock, self.written = time.monotonic(), time.time()
 
-    first: int
-    seen: list[dict[str, jax.Array]]
-    broken: list[dict[str, jax.Array]]
-    snapshots: list[tuple[int, dict[str, jax.Array]]]
+    def all(self) -> None:
+        """Every batch of realizations in turn."""
+        try:
+            for first in range(0, self.job.realizations, self.job.together):
+                self.one(first, slice(first, min(first + self.job.together, self.job.realizations)))
+                if self.signals.stop and self.done < self.total:
+                    raise self.interrupted(128 + self.signals.stop)
+        except KeyboardInterrupt:
+            raise self.interrupted(130) from None
 
-
-class Engine:
-    """A world compiled for some realizations together; seeds, parameters and realizations compile nothing anew."""
-
-    def __init__(self, world: World, seed: int, together: int, every: int):
-        self.world, self.seed, self.together, self.every = world, seed, together, every
-        self.still = without_fixed(world.state)
-        self.fixed = world.state.fixed
-
-    def start(self, first: int) -> tuple[State, random.Key]:
-        """The states and keys of the realizations from `first` on."""
-        keys = jax.vmap(lambda r: random.key(self.seed, r))(jnp.arange(first, first + self.together))
-        return _start(self.world.model, self.world.params, self.still, self.fixed, keys), keys
-
-    def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of one record of each observable; finds a model's mistakes before anything is written."""
-        moving, keys = jax.eval_shape(lambda: self.start(0))
-        world = self.world
-        _, seen, _ = jax.eval_shape(
-            functools.partial(_advance_batch, world.model, world.observables, self.every),
-            world.params,
-            moving,
-            self.fixed,
-            keys,
+    def one(self, first: int, which: slice) -> None:
+        """One batch, from where it stands."""
+        job = self.job
+        begin, moving = (0, None) if self.fresh else resume.standing(job, self.path, self.target, first, self.say)
+        self.done += begin * job.every * (which.stop - which.start)
+        self.handed = begin  # the record at which the state was last asked for
+        pauses = batch.Pauses(
+            end=lambda record: job.plan.end(record, CHUNK, job.every),
+            save=functools.partial(self.wanted, last_batch=which.stop == job.realizations),
+            stop=lambda: bool(self.signals.stop),
         )
-        for observable in world.observables:
-            shape = seen[observable.name].shape[1:]
-            asked = tuple(len(world.coords[dim]) for dim in observable.dims)
-            if shape != asked:
-                raise InputError(
-                    f"observable {observable.name}: its dims {observable.dims} ask for an array of shape {asked}, "
-                    f"its function returned {shape}; change `dims`, or the labels in the world's `coords`"
-                )
-        return {name: (value.shape[1:], np.dtype(value.dtype)) for name, value in seen.items()}
+        if begin == job.records:
+            return
+        chunks = job.engine.chunks(
+            first, job.records, job.snapshots, job.snapshot_every, begin=begin, moving=moving, pauses=pauses
+        )
+        for item in batch.ahead(chunks):
+            with _writing(self.path, self.again):
+                if isinstance(item, batch.Saved):
+                    self.save(item, first)
+                    continue
+                _store_chunk(self.target, which, item, job.every, job.snapshot_every)
+            self.done += len(item.seen) * job.every * (which.stop - which.start)
+            now = time.perf_counter()
+            if not self.first_done:
+                self.first_done, self.begun = self.done, now
+            self.progress(
+                Progress(self.done, self.total, job.world.agents, self.done - self.first_done, now - self.begun)
+            )
 
-    def snapshot_shapes(self, names: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of one snapshot of each entry."""
-        return {name: (value.shape, np.dtype(value.dtype)) for name, value in _entries(self.still, names).items()}
+    def wanted(self, record: int, last_batch: bool) -> bool:
+        """Whether the state at the end of this record is to be saved."""
+        job, plan = self.job, self.job.plan
+        if record == self.handed:
+            return False
+        wanted = (
+            bool(self.signals.stop or self.signals.save)
+            or (record == job.records and last_batch)
+            or record * job.every in plan.at
+            or plan.by_steps(self.handed, record, job.every)
+            or time.monotonic() - self.clock >= 60 * plan.minutes
+        )
+        if wanted:
+            self.handed, self.clock, self.signals.save = record, time.monotonic(), False
+        return wanted
 
-    def chunks(self, first: int, records: int, snapshots: tuple[str, ...], snapshot_every: int) -> Iterator[Chunk]:
-        """Simulate the realizations from `first` on, a chunk at a time."""
-        moving, keys = self.start(first)
-        by_id = np.argsort(np.asarray(self.fixed["id"]), kind="stable") if snapshots else None
-        for begin in range(0, records, CHUNK):
-            chunk = Chunk(begin, [], [], [])
-            for record in range(begin, min(begin + CHUNK, records)):
-                moving, seen, broken = _advance(
-                    self.world.model, self.world.observables, self.every, self.world.params, moving, self.fixed, keys
-                )
-                chunk.seen.append(seen)
-                chunk.broken.append(broken)
-                step = (record + 1) * self.every
-                if snapshots and step % snapshot_every == 0:
-                    entries = {name: value[:, by_id] for name, value in _entries(moving, snapshots).items()}
-                    chunk.snapshots.append((step, entries))
-            yield chunk
+    def save(self, item: batch.Saved, first: int) -> None:
+        """The results to the disk first, then the state that comes after them."""
+        now, job = time.time(), self.job
+        self.target.flush(self.written - 2)  # file systems round times
+        step = item.record * job.every
+        about = About(
+            first, job.together, step, step in job.plan.at, checkpoint.run_checksum(job.identity), self.ids, self.world
+        )
+        folder = self.path / checkpoint.FOLDER
+        checkpoint.save(folder, about, jax.device_get(item.state), job.world.agents)
+        self.written = now
 
+    @functools.cached_property
+    def world(self) -> dict[str, str]:
+        """Checksums of what no step changes."""
+        return fingerprints(self.job.world)
 
-@functools.partial(jax.jit, static_argnums=0)
-def _start(model: Model, params: Any, still: State, fixed: dict[str, Any], keys: random.Key) -> State:
-    def one(key: random.Key) -> State:
-        return without_fixed(model.init(params, dataclasses.replace(still, fixed=fixed), key))
+    @functools.cached_property
+    def ids(self) -> str:
+        """Checksum of the agents' ids in ascending order."""
+        return checksum(np.asarray(self.job.world.state.fixed["id"])[self.job.engine.by_id])
 
-    return jax.vmap(one)(keys)
-
-
-def _advance_batch(
-    model: Model,
-    observe: tuple[Observable, ...],
-    every: int,
-    params: Any,
-    moving: State,
-    fixed: dict[str, Any],
-    keys: random.Key,
-) -> tuple[State, dict[str, jax.Array], dict[str, jax.Array]]:
-    """One record of every realization, and which floats are not finite."""
-
-    def one(moving: State, key: random.Key) -> tuple[State, dict[str, jax.Array]]:
-        return frame(model, observe, every, params, moving, fixed, key)
-
-    if keys.words.shape[0] == 1:  # a batch of one compiles to the plain step, which is what is tuned
-        moving, seen = one(jax.tree.map(lambda x: x[0], moving), jax.tree.map(lambda x: x[0], keys))
-        moving, seen = jax.tree.map(lambda x: x[None], (moving, seen))
-    elif jax.default_backend() == "cpu":  # where batched lookups are several times as slow as single ones
-        moving, seen = lax.map(lambda each: one(*each), (moving, keys))
-    else:
-        moving, seen = jax.vmap(one)(moving, keys)
-    broken = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path((moving.agents | moving.env, seen)):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            broken[jax.tree_util.keystr(path[1:], simple=True, separator=".")] = ~jnp.all(jnp.isfinite(leaf))
-    return moving, seen, broken
-
-
-_advance = jax.jit(_advance_batch, static_argnums=(0, 1, 2), donate_argnums=4)
-
-
-def _entries(moving: State, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    found = {name: moving.agents[name] for name in names}
-    return {name: value.value if isinstance(value, Stages) else value for name, value in found.items()}
+    def interrupted(self, status: int) -> Interrupted:
+        """What to tell the user; a run that did nothing leaves nothing."""
+        if not self.done and self.fresh:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return Interrupted("stopped before the first steps were done; nothing was kept", status)
+        newest = next(checkpoint.found(self.path / checkpoint.FOLDER), None)
+        saved = f"the state is in {newest[0]}" if newest else "no state was saved"
+        return Interrupted(
+            f"stopped after {self.done:,} of {self.total:,} steps; what was done is kept: `lpm show {self.path}`, and "
+            f"{saved}. Go on with {self.again}",
+            status,
+        )
 
 
-def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """One chunk behind what has been dispatched, so that the device computes while the host writes."""
-    waiting = None
-    for chunk in chunks:
-        if waiting is not None:
-            yield waiting
-        waiting = chunk
-    if waiting is not None:
-        yield waiting
+@contextlib.contextmanager
+def _writing(path: Path, again: str) -> Iterator[None]:
+    """Turn what the system says of a write that failed into an error with advice."""
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(
+            f"{error.filename or path}: asked for a file that can be written, got: {error.strerror or error}; "
+            f"all that was committed before is intact. Make room or mend the path, then go on with {again}"
+        ) from error
 
 
-def _store_chunk(target: store.Store, which: slice, chunk: Chunk, snapshot_every: int) -> None:
+def _store_chunk(target: store.Store, which: slice, chunk: batch.Chunk, every: int, snapshot_every: int) -> None:
     """Check a chunk and write it; of a chunk with a fault, the records before it."""
     used = which.stop - which.start
     seen, broken, snapshots = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
     good = next((i for i, names in enumerate(broken) if any(names.values())), len(seen))
     if good:
         stacked = {name: np.stack([record[name][:used] for record in seen[:good]], axis=1) for name in seen[0]}
-        target.write(which, chunk.first, stacked)
+        numbered = {
+            step // snapshot_every - 1: {name: value[:used] for name, value in entries.items()}
+            for step, entries in snapshots
+            if step <= (chunk.first + good) * every
+        }
+        target.write(which, chunk.first, stacked, numbered)
     if good < len(seen):
         names = ", ".join(name for name, bad in broken[good].items() if bad)
         raise RunError(
@@ -303,53 +309,3 @@ def _store_chunk(target: store.Store, which: slice, chunk: Chunk, snapshot_every
             "records before it. Look for a division by zero, a logarithm of zero or a rate that grows without bound in "
             "the substep that writes it"
         )
-    for step, entries in snapshots:
-        for offset in range(used):
-            target.write_snapshot(
-                which.start + offset,
-                step // snapshot_every - 1,
-                {name: value[offset] for name, value in entries.items()},
-            )
-
-
-def _check(
-    world: World, calendar: Calendar, realizations: int, every: int, snapshots: tuple[str, ...], snapshot_every: int
-) -> None:
-    problems = []
-    if realizations < 1:
-        problems.append(f"realizations: asked for at least 1, got {realizations}; write a positive number")
-    if every < 1 or calendar.steps < 1 or calendar.steps % every:
-        problems.append(
-            f"every: `every={every}` does not divide `steps={calendar.steps}`; write a divisor of {calendar.steps}"
-        )
-    unknown = [name for name in snapshots if name not in world.state.agents]
-    if unknown:
-        problems.append(
-            f"snapshots: asked for entries of the agents ({sorted(world.state.agents)}), got {unknown}; "
-            "write some of those"
-        )
-    if snapshots and (snapshot_every < 1 or snapshot_every % max(every, 1) or snapshot_every > calendar.steps):
-        problems.append(
-            f"snapshots: asked for a multiple of every={every} up to {calendar.steps}, got {snapshot_every}; "
-            f"write for example {every}"
-        )
-    if problems:
-        raise InputError(problems)
-
-
-def _new_directory(out: str | Path) -> Path:
-    path = Path(out)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(
-            f"{path}: asked for a new or empty directory, got one that holds something; write another --out"
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            (path / ".writable").touch()
-            (path / ".writable").unlink()
-    except OSError as error:
-        raise InputError(
-            f"{path}: asked for a directory that can be written, got: {error.strerror}; write another --out"
-        ) from None
-    return path

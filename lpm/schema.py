@@ -8,6 +8,7 @@ import re
 from typing import Annotated, Any
 
 from lpm.builders import SHIPPED, imported
+from lpm.fit_settings import CalibrateSection
 from lpm.schema_check import json_schemas, key_of
 from lpm.settings import Number, Positive
 
@@ -26,6 +27,21 @@ class Snapshots:
 
 
 @dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """When the state of a run is saved, to go on from; also at its end and when it is told to stop.
+
+    Args:
+        steps: after so many steps.
+        minutes: after so many minutes.
+        at: days whose morning is kept for good, to branch from: dates or numbers of steps done.
+    """
+
+    steps: Positive | None = None
+    minutes: Annotated[float, Number(0, None, "minutes")] = 5.0
+    at: tuple[datetime.date | int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class RunSection:
     """The `run` part of a config.
 
@@ -37,6 +53,7 @@ class RunSection:
         realizations: how many runs, each with its own draws.
         every: record once in so many steps; divides the number of steps.
         snapshots: records of the agents themselves.
+        checkpoint: when the state is saved, to go on from.
         out: folder for the results; {name} stands for the config's name.
     """
 
@@ -47,6 +64,7 @@ class RunSection:
     realizations: Positive = 1
     every: Positive = 1
     snapshots: Snapshots | None = None
+    checkpoint: Checkpoint = Checkpoint()
     out: str = "runs/{name}"
 
 
@@ -82,6 +100,7 @@ class Layout:
         settings: the builder's own.
         run: when, how often and where to.
         compare: data drawn beside the result.
+        calibrate: what is free, and how to fit it to the data under compare.
         title: one line for tables and pictures.
     """
 
@@ -89,6 +108,7 @@ class Layout:
     settings: Any = None
     run: Any = None
     compare: Any = None
+    calibrate: Any = None
     title: str = ""
 
 
@@ -99,7 +119,8 @@ def export_schema() -> dict[str, Any]:
     ['model', 'run']
     """
     shipped = {model: imported(model).settings for model in SHIPPED}
-    schemas, definitions = json_schemas({"layout": Layout, "run": RunSection, "compare": CompareSection, **shipped})
+    sections = {"layout": Layout, "run": RunSection, "compare": CompareSection, "calibrate": CalibrateSection}
+    schemas, definitions = json_schemas(sections | shipped)
     layout = definitions.pop(_definition(schemas.pop("layout")))
     definitions[_definition(schemas["run"])]["oneOf"] = [
         {"required": ["steps"]},
@@ -113,6 +134,7 @@ def export_schema() -> dict[str, Any]:
     fields["model"] |= {"anyOf": [{"enum": list(shipped)}, {"pattern": r"^\S.*:\w+$"}]}
     fields["run"] = schemas["run"]
     fields["compare"] = {"type": "array", "items": schemas["compare"]}
+    fields["calibrate"] = schemas["calibrate"]
     for definition in (layout, *definitions.values()):
         _tidied(definition)
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **layout, "title": "A config of lpm"}

@@ -299,7 +299,8 @@ def _put(document: Document, names: tuple[str, ...], value: Any, shown: str) -> 
         part: Any = int(name) if isinstance(holder, list) and name.isdigit() else name
         complaint = _cannot_hold(holder, part, path)
         if complaint:
-            document.problems.append(f"--set {shown} {dotted((*path, part))}: {complaint}")
+            option = document.options.get(".".join(names))
+            document.problems.append(f"{option or f'--set {shown} {dotted((*path, part))}'}: {complaint}")
             return
         path = (*path, part)
         inner = holder.get(part) if isinstance(holder, dict) else holder[part]

@@ -1,23 +1,25 @@
 """Results on disk: one zarr group that any reader of zarr opens, written while the run goes on.
 
 Every observable is an array with the dims (scenario, realization, time, ...). The time axis has its full length from
-the start; the array `committed` says how many records of each realization are complete. Data is written first, then the
-commit, each file by a rename, so that a reader never takes an unwritten record for data and a killed run leaves a store
-that opens.
+the start; the array `committed` says how many records of each realization are complete. Data and snapshots are written
+first, then the commit, each file by a rename, so that a reader never takes an unwritten record for data and a killed
+run leaves a store that opens. A store is made under another name, so that one with its own name has all its arrays.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 import zarr
 
+from lpm.directory import sync
 from lpm.errors import InputError
 from lpm.observe import Observable
 from lpm.series import Series
@@ -42,34 +44,68 @@ class Store:
     path: Path
     group: zarr.Group
     records: int
+    _arrays: dict[str, zarr.Array] = dataclasses.field(default_factory=dict, repr=False)  # looking one up reads a file
 
-    def write(self, realizations: slice, first: int, seen: Mapping[str, np.ndarray], scenario: int = 0) -> None:
-        """Write some records and commit them.
+    def write(
+        self,
+        realizations: slice,
+        first: int,
+        seen: Mapping[str, np.ndarray],
+        snapshots: Mapping[int, Mapping[str, np.ndarray]] | None = None,
+        scenario: int = 0,
+    ) -> None:
+        """Write some records and commit them; what was committed before stays so.
 
         Args:
             realizations: which, contiguous.
             first: number of the first record.
             seen: for each observable (realizations, records, ...).
+            snapshots: of the same records, number -> entry -> (realizations, agents, ...), agents in the order of ids.
             scenario: which.
         """
         last = first
         for name, values in seen.items():
             last = first + values.shape[1]
             self.array(name)[scenario, realizations, first:last] = values
-        self.array("committed")[scenario, realizations] = last
+        for number, entries in (snapshots or {}).items():
+            for name, values in entries.items():
+                for realization, each in zip(range(realizations.start, realizations.stop), values, strict=True):
+                    self.array(f"snapshot_{name}")[scenario, realization, number] = each
+        committed = self.committed(scenario)[realizations]
+        self.array("committed")[scenario, realizations] = np.maximum(committed, last)
 
-    def write_snapshot(
-        self, realization: int, number: int, entries: Mapping[str, np.ndarray], scenario: int = 0
-    ) -> None:
-        """Write every agent's entries at one moment, in the order of the agents' ids."""
-        for name, values in entries.items():
-            self.array(f"snapshot_{name}")[scenario, realization, number] = values
+    def committed(self, scenario: int = 0) -> np.ndarray:
+        """How many records of each realization are complete."""
+        return np.asarray(self.array("committed")[scenario])
+
+    def copy(self, parent: Store, records: int, snapshots: int) -> None:
+        """Take over the first records and snapshots of another store with the same realizations, and commit them."""
+        for name in str(self.group.attrs["observables"]).split():
+            self.array(name)[:, :, :records] = parent.array(name)[:, :, :records]
+        for name in sorted(self.group.array_keys()):
+            for number in range(snapshots if name.startswith("snapshot_") and name != "snapshot_time" else 0):
+                for realization in range(self.array(name).shape[1]):
+                    self.array(name)[:, realization, number] = parent.array(name)[:, realization, number]
+        self.array("committed")[:] = records
+
+    def note(self, name: str, line: str) -> None:
+        """Add a line to one of the store's attributes."""
+        before = str(self.group.attrs.get(name, ""))
+        self.group.attrs[name] = f"{before}\n{line}".lstrip()
+
+    def flush(self, since: float) -> None:
+        """Have the files written since then (seconds, as `time.time`), and their names, reach the disk."""
+        for path in self.path.rglob("*"):
+            if path.stat().st_mtime >= since:
+                sync(path)
 
     def array(self, name: str) -> zarr.Array:
         """One of the group's arrays."""
-        found = self.group[name]
-        assert isinstance(found, zarr.Array)
-        return found
+        if name not in self._arrays:
+            found = self.group[name]
+            assert isinstance(found, zarr.Array)
+            self._arrays[name] = found
+        return self._arrays[name]
 
 
 def create(
@@ -91,7 +127,7 @@ def create(
     """Make an empty store with all its arrays and metadata.
 
     Args:
-        path: of the new zarr group; must not exist.
+        path: of the new zarr group; must not exist. It appears when all its arrays are there.
         observables: what will be written.
         shapes: of one record of each observable, and its dtype.
         coords: labels of the observables' dims.
@@ -104,10 +140,48 @@ def create(
         snapshot_every: steps between snapshots.
         observed: data that results will be compared with, stored beside them as observed_...
         attributes: provenance, added to the group's attributes.
+    Raises:
+        OSError: if it cannot be written; nothing is left of it then.
     """
-    records = calendar.steps // every
+    path, part = Path(path), Path(path).with_name(f"{Path(path).name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     declared = {"Conventions": "CF-1.11", "observables": " ".join(observable.name for observable in observables)}
-    group = zarr.create_group(path, zarr_format=3, attributes=declared | dict(attributes or {}))
+    try:
+        group = zarr.create_group(part, zarr_format=3, attributes=declared | dict(attributes or {}))
+        _arrays(group, observables, shapes, coords, calendar, every, realizations, together, scenarios)
+        if snapshots:
+            _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations)
+        for number, series in enumerate(observed):
+            _observed(group, series, number, calendar)
+        part.rename(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return reopen(path)
+
+
+def reopen(path: Path, mode: Literal["r", "r+"] = "r+") -> Store:
+    """An existing store; if it is to be written on, what a killed process left half written is removed."""
+    for left in path.rglob("*.partial") if mode == "r+" else ():
+        left.unlink(missing_ok=True)
+    group = zarr.open_group(path, mode=mode, use_consolidated=False)
+    records = group["time"].shape[0]  # type: ignore[union-attr]
+    return Store(path, group, records)
+
+
+def _arrays(
+    group: zarr.Group,
+    observables: tuple[Observable, ...],
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    coords: Mapping[str, tuple[str, ...]],
+    calendar: Calendar,
+    every: int,
+    realizations: int,
+    together: int,
+    scenarios: tuple[str, ...],
+) -> None:
+    """Labels, times, what is committed, and the observables."""
+    records = calendar.steps // every
     _labels(group, "scenario", scenarios)
     for dim, labels in coords.items():
         _labels(group, dim, labels)
@@ -136,11 +210,6 @@ def create(
                 "cell_methods": CELL_METHODS[observable.over],
             },
         )
-    if snapshots:
-        _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations)
-    for number, series in enumerate(observed):
-        _observed(group, series, number, calendar)
-    return Store(Path(path), group, records)
 
 
 def _observed(group: zarr.Group, series: Series, number: int, calendar: Calendar) -> None:
@@ -243,8 +312,9 @@ def locate(path: str | Path) -> Path:
 def open(path: str | Path) -> xr.Dataset:
     """The results of a run, cut at what is committed.
 
-    Records that no realization has reached are left out. If realizations differ in how far they came, what is missing
-    of some is NaN. Dates are decoded, labels are plain strings, and variables come in the order of their declaration.
+    Records that no realization has reached are left out, and snapshots that some realization has not. If realizations
+    differ in how far they came, what is missing of some is NaN. Dates are decoded, labels are plain strings, and
+    variables come in the order of their declaration.
 
     Args:
         path: the directory that `lpm run` printed, or the zarr group in it.
@@ -262,6 +332,10 @@ def open(path: str | Path) -> xr.Dataset:
             dataset[name] = (labels.dims, labels.values.astype(object), labels.attrs)
     committed = dataset["committed"].load()
     most, least = int(committed.max()), int(committed.min())
+    if "snapshot_time" in dataset.sizes:
+        last = dataset["time_bounds"].values[least - 1, 1]
+        reached = int((dataset["snapshot_time"].values <= last).sum()) if least else 0
+        dataset = dataset.isel(snapshot_time=slice(0, reached))
     dataset = dataset.isel(time=slice(0, most))
     if least < most:
         record = xr.DataArray(np.arange(most), dims="time")
@@ -279,6 +353,15 @@ def _in_order(dataset: xr.Dataset) -> list[str]:
     rest = sorted(set(map(str, dataset.data_vars)) - set(observables))
     last = [name for name in ("time_bounds", "committed") if name in rest]
     return [*observables, *(name for name in rest if name not in last), *last]
+
+
+def finished(path: str | Path) -> bool:
+    """Whether there are results, and every realization is complete."""
+    try:
+        dataset = xr.open_zarr(locate(path), consolidated=False, chunks=None, decode_times=False)
+    except InputError:
+        return False
+    return bool((dataset["committed"] == dataset.sizes["time"]).all())
 
 
 def records(path: str | Path) -> int:

@@ -16,7 +16,7 @@ from lpm import cli
 from lpm.schema import export_schema
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("run", "show", "validate", "new", "schema")
+COMMANDS = ("run", "branch", "show", "validate", "new", "schema")
 SMALL = ("run", "sir-million", "--agents", "300", "--steps", "20")
 
 
@@ -95,7 +95,7 @@ def test_a_run_says_what_it_did_and_where_the_results_are(run_lpm: Lpm, place: P
     for line in (r"300 agents, 20 days, seed 3$", r"^new infections +\d+ +\d+ +day \d+", r"^attack rate +[\d.]+ %"):
         assert re.search(line, done.out, re.MULTILINE)
     assert "results/results.zarr" in done.out
-    assert {path.name for path in (place / "results").iterdir()} == {"results.zarr", "overview.png"}
+    assert {path.name for path in (place / "results").iterdir()} == {"results.zarr", "overview.png", "checkpoints"}
     assert (place / "results" / "overview.png").read_bytes().startswith(b"\x89PNG")
     assert lpm.open("results").attrs["seed"] == "3"
 
@@ -121,6 +121,46 @@ def test_what_is_shown_is_what_the_run_printed(run_lpm: Lpm) -> None:
     assert Path("results/overview.png").is_file()
 
 
+def test_several_runs_are_shown_side_by_side(run_lpm: Lpm) -> None:
+    for number, words in enumerate(((), ("--set", "settings.transmission=0.06"), ("--realizations", "3"))):
+        assert run_lpm(*SMALL, "--out", f"runs/{'abc'[number]}", *words).status == 0
+    done = run_lpm("show", "runs/a", "runs/b", "runs/c", "runs/a/results.zarr")
+    assert (done.status, done.err) == (0, "")
+    heads = re.search(r"^ +a +b +c *$", done.out, re.MULTILINE)
+    assert heads
+    for number, name in enumerate("abc"):
+        alone = run_lpm("show", f"runs/{name}").out
+        ((total, peak, when),) = re.findall(r"^new infections +(\S.*?)  +(\S.*?)  +(day \d+)", alone, re.MULTILINE)
+        (share,) = re.findall(r"^attack rate +(\S.*%\S*( \S+)?) *$", alone, re.MULTILINE)
+        rows = {"new infections +total": total, "peak": peak, "when": when, "attack rate": share[0]}
+        for row, value in rows.items():
+            line = re.search(rf"^ *{row} +(.*)$", done.out, re.MULTILINE)
+            assert line
+            assert re.split(" {2,}", line[1].strip())[number] == value
+    assert (
+        "b: SIR, a million agents with ten contacts each; transmission=0.06, agents=300, 300 agents, seed 1" in done.out
+    )
+    assert "Picture  runs/comparison.png" in done.out
+    assert Path("runs/comparison.png").read_bytes().startswith(b"\x89PNG")
+    elsewhere = run_lpm("show", "runs/a", "runs/b", "--picture", "mine.png")
+    assert "Picture  mine.png" in elsewhere.out
+    assert Path("mine.png").is_file()
+
+
+def test_runs_without_a_common_observable_are_refused(run_lpm: Lpm) -> None:
+    assert run_lpm(*SMALL, "--out", "sir").status == 0
+    assert run_lpm("new", "rumour").status == 0
+    words = ("--agents", "300", "--steps", "20", "--realizations", "1", "--out", "told")
+    assert run_lpm("run", "rumour/config.yaml", *words).status == 0
+    done = run_lpm("show", "sir", "told")
+    assert done.status == 2
+    assert done.err.startswith(
+        "error show: asked for runs with an observable in common, got sir has incidence, susceptible, infectious, "
+        "recovered; told has newly_aware, telling; write the folders of runs of one model"
+    )
+    assert not Path("comparison.png").exists()
+
+
 def test_results_are_numbered_and_never_written_over(run_lpm: Lpm) -> None:
     for name in ("sir-million", "sir-million-2", "sir-million-3"):
         done = run_lpm(*SMALL, "--seed", "1")
@@ -144,7 +184,10 @@ def test_an_existing_out_is_refused_and_left_as_it_is(run_lpm: Lpm) -> None:
         (("--set", "run.seed=-1"), "asked for a number from 0 to 2^64 - 1, got -1"),
         (("--set", "settings.initial=1.0000001"), "asked for a number from 0 to 1 (fraction), got 1.0000001"),
         (("--set", "settings.agents"), "asked for"),
-        (("--steps", "0"), "got 0"),
+        (("--steps", "0"), "error --steps: asked for a number from 1 to 1000000 (days), got 0; write for"),
+        (("--agents", "0"), "error --agents: asked for a number of at least 1 (count), got 0; write for"),
+        (("--seed", "-1"), "error --seed: asked for a number from 0 to 2^64 - 1, got -1; write for example `--seed 0`"),
+        (("--realizations", "-3"), "error --realizations: asked for a number of at least 1 (count), got -3; write for"),
     ],
 )
 def test_a_wrong_setting_is_located_and_nothing_is_written(words: tuple[str, ...], message: str, run_lpm: Lpm) -> None:
@@ -153,6 +196,15 @@ def test_a_wrong_setting_is_located_and_nothing_is_written(words: tuple[str, ...
     assert done.err.startswith("error ")
     assert message in done.err
     assert "Traceback" not in done.err
+    assert not list(Path().iterdir())
+
+
+def test_all_mistaken_options_are_said_each_by_its_name(run_lpm: Lpm) -> None:
+    done = run_lpm("run", "nyc-2020", "--agents", "3", "--seed", "-1", "--set", "run.every=0")
+    assert done.status == 2
+    assert [line.split()[1] for line in done.err.splitlines()[:-1]] == ["--seed:", "--set"]
+    done = run_lpm("run", "nyc-2020", "--agents", "3")
+    assert done.err.startswith("error --agents: asked for a number from 100 to 2^31 - 1 (agents), got 3; write")
     assert not list(Path().iterdir())
 
 
@@ -182,6 +234,7 @@ def test_validate_says_what_a_good_config_asks_for(run_lpm: Lpm) -> None:
     done = run_lpm("validate", "school-influenza-1978")
     assert done.status == 0
     assert "good. lpm.worlds.sir:build, 15 days, 1978-01-21 to 1978-02-04, 200 realization(s)" in done.out
+    assert "built and traced with 763 agents" in done.out
     assert not list(Path().iterdir())
 
 

@@ -47,8 +47,12 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_a_store_that_can_be_sho
     assert run.returncode == 130
     assert re.search(r"^error stopped after [\d,]+ of 40,000 steps; .*`lpm show stopped`", errors)
     assert "Traceback" not in errors
+    assert (
+        "Go on with `lpm run sir-million --set run.steps=40000 --set settings.agents=200 --out stopped --resume`"
+        in errors
+    )
     kept = lpm.open(tmp_path / "stopped")
     assert 0 < kept.sizes["time"] < STEPS
     said = io.StringIO()
-    commands.show(tmp_path / "stopped", Console(file=said, width=80))
+    commands.show([tmp_path / "stopped"], Console(file=said, width=80))
     assert f"unfinished: {kept.sizes['time']:,} of {STEPS:,} records" in said.getvalue()

@@ -1,5 +1,6 @@
 """The picture of a run: what is drawn where, and that words can be read."""
 
+import dataclasses
 import datetime
 import io
 import itertools
@@ -15,8 +16,9 @@ from rich.console import Console
 import lpm
 from lpm import Calendar, Observable
 from lpm.commands import print_summary
-from lpm.plot import overview
-from lpm.report import attack_rate, comparisons, observed_beside, summary
+from lpm.errors import InputError
+from lpm.plot import overlaid, overview
+from lpm.report import attack_rate, comparisons, observed_beside, shared, side_by_side, summary
 from lpm.series import Series
 from lpm.store import create
 
@@ -100,6 +102,100 @@ def test_data_by_region_has_a_panel_for_each(tmp_path: Path, drawn) -> None:
     for region in REGIONS:
         np.testing.assert_array_equal(dots(panels[region])[0], np.full(4, 7.0))
     assert "Observed data scaled to 1,000 agents" in figure.texts[-1].get_text()
+
+
+@pytest.mark.parametrize(("factor", "alike"), [(1, True), (4, True), (5, False)])
+def test_regions_share_a_scale_or_it_is_said(factor: int, alike: bool, tmp_path: Path, drawn) -> None:
+    counts = np.full((4, 5), 14.0)
+    counts[:, 2] *= factor
+    by_region = dataclasses.replace(BY_REGION, values=counts)
+    panels = {axes.get_title(loc="left"): axes for axes in drawn(results(tmp_path, (by_region,))).axes}
+    tops = [panels[region].get_ylim()[1] for region in REGIONS]
+    assert (len({round(top, 6) for top in tops}) == 1) == alike
+    assert min(tops) > 14
+    assert max(tops) > 14 * factor
+    assert ("each panel to its own scale" in panels["Bronx"].get_ylabel()) != alike
+
+
+def faster(found: xr.Dataset) -> xr.Dataset:
+    """The same run with three times the cases, and without admissions."""
+    return found.assign(cases=(found["cases"] * 3).assign_attrs(found["cases"].attrs)).drop_vars("admissions")
+
+
+@pytest.fixture
+def laid_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The figure that `overlaid` draws."""
+
+    def draw(runs):
+        figures = []
+        monkeypatch.setattr(plt, "close", figures.append)
+        overlaid(runs, tmp_path / "comparison.png")
+        monkeypatch.undo()
+        plt.close("all")
+        return figures[0]
+
+    return draw
+
+
+def test_runs_lie_over_each_other(tmp_path: Path, laid_over) -> None:
+    found = results(tmp_path, ())
+    figure = laid_over({"slow": found, "fast": faster(found)})
+    panels = {axes.get_title(loc="left").replace("\n", " "): axes for axes in figure.axes}
+    assert list(panels) == ["new cases with symptoms of any kind, a day", "people in intensive care"]
+    slow, fast = panels["new cases with symptoms of any kind, a day"].lines
+    np.testing.assert_array_equal(slow.get_ydata(), np.full(STEPS, 10))
+    np.testing.assert_array_equal(fast.get_ydata(), np.full(STEPS, 30))
+    assert slow.get_color() != fast.get_color()
+    assert slow.get_linestyle() != fast.get_linestyle()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["slow", "fast"]
+
+
+def test_runs_with_realizations_have_bands(tmp_path: Path, laid_over) -> None:
+    found = results(tmp_path, (), 20)
+    figure = laid_over({"many": found, "one": faster(found).isel(realization=[0])})
+    assert all(len(axes.collections) == 1 for axes in figure.axes)
+    assert "bands hold 90 %" in figure.texts[-1].get_text()
+
+
+def test_twenty_eight_runs_look_different_and_their_names_do_not_overlap(tmp_path: Path, laid_over) -> None:
+    found = results(tmp_path, ())
+    figure = laid_over({f"a run with a name of some length, {number}": found for number in range(28)})
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 28
+    figure.draw_without_rendering()  # the picture was made with more dots to the inch
+    boxes = [text.get_window_extent() for text in (*figure.legends[0].get_texts(), *figure.texts)]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    width = figure.get_window_extent().width
+    assert max(box.x1 for box in boxes) <= width
+
+
+def test_a_run_without_dates_is_laid_over_one_with_from_its_first_day(tmp_path: Path, laid_over) -> None:
+    found = results(tmp_path, ())
+    days = found.assign_coords(time=np.arange(STEPS))
+    days["time_bounds"] = (("time", "bound"), np.arange(STEPS)[:, None] + np.arange(2))
+    lines = laid_over({"dates": found, "days": days}).axes[0].lines
+    for line in lines:
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(STEPS))
+
+
+def test_a_table_of_several_runs_is_that_of_each(tmp_path: Path) -> None:
+    found = results(tmp_path, ())
+    rows = side_by_side({"slow": found, "fast": faster(found)})
+    assert rows == [
+        ("new cases with symptoms of any kind", "total", ["280", "840"]),
+        ("", "peak", ["10", "30"]),
+        ("", "when", ["2020-02-01", "2020-02-01"]),
+        ("people in intensive care", "peak", ["28", "28"]),
+        ("", "when", ["2020-02-28", "2020-02-28"]),
+    ]
+
+
+def test_records_of_different_lengths_are_not_compared(tmp_path: Path) -> None:
+    found = results(tmp_path, ())
+    weekly = found.isel(time=slice(0, None, 7))
+    weekly["time_bounds"] = weekly["time_bounds"] + xr.DataArray([0, 6], dims="bound") * np.timedelta64(1, "D")
+    with pytest.raises(InputError, match=r"same number of days, got daily with 1, weekly with 7; run them with the"):
+        shared({"daily": found, "weekly": weekly})
 
 
 def test_a_comparison_is_over_the_same_days(tmp_path: Path) -> None:

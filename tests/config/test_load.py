@@ -100,10 +100,54 @@ def test_steps_given_by_override_stand_against_the_end() -> None:
 
 def test_all_problems_come_at_once_with_their_places() -> None:
     found = problems("settings.agents=-1", "run.sed=3", "settings.closures.0.from=2021-01-01", "compare.0.column=bed")
+    column = "--set compare.0.column=bed compare.0.column"
     assert found[0].startswith("--set settings.agents=-1 settings.agents: asked for a number of at least 1")
     assert found[1].startswith("--set run.sed=3 run.sed: unknown key `sed`; write `seed` (known: start, end,")
-    assert found[2].startswith("beds.csv:1:1 bed: asked for a column 'bed', got the columns 'week', 'region', 'beds'")
+    assert found[2] == f"{column}: unknown column of beds.csv `bed`; write `beds` (known: week, region, beds, source)"
     assert len(found) == 3
+
+
+def test_problems_come_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    shutil.copy(HERE / "town.py", tmp_path)
+    beds = (HERE / "beds.csv").read_text(encoding="utf-8").replace(",26,", ",-26,")
+    (tmp_path / "beds.csv").write_text(beds, encoding="utf-8")
+    text = (HERE / "valid.yaml").read_text(encoding="utf-8")
+    for old, new in (("agents: 50", "agents: no"), ("share: 0.5", "share: 2"), ("seed: 7", "sed: 7")):
+        text = text.replace(old, new)
+    text = text.replace("title:", "titel:")  # the last line, and the first mistake to be seen
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        load(tmp_path / "a.yaml", ["run.every=0"])
+    places = [problem.split(" ")[0].removeprefix(f"{tmp_path}/") for problem in raised.value.problems]
+    assert places == ["--set", "a.yaml:4:11", "a.yaml:17:10", "a.yaml:22:3", "a.yaml:29:1", "beds.csv:6:3"]
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("settings.contacts.kind=radnom", "one of 'random', 'grid', got the text 'radnom'; write `kind: random`"),
+        ("settings.contacts.kind=Grid", "one of 'random', 'grid', got the text 'Grid'; write `kind: grid`"),
+        ("settings.contacts.kind=lattice", "got the text 'lattice'; write for example `kind: random`"),
+        ("settings.contacts.kind=3", "got 3; write for example `kind: random`"),
+    ],
+)
+def test_the_nearest_word_is_proposed(override: str, advice: str) -> None:
+    (found,) = problems(override)
+    assert found.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        ("time", "weak", "unknown column of beds.csv `weak`; write `week` (known: week, region, beds, source)"),
+        ("time", "region", "asked for a column of dates (2020-02-29) or day numbers, got 'region' with 'North' in it"),
+        ("column", "source", "asked for a column of counts of at least 0, got 'source' with 'Town clerk' in it; write"),
+        ("by", "borough", "unknown column of beds.csv `borough`; write a known one, or remove it (known: week,"),
+    ],
+)
+def test_a_word_of_the_configs_own_is_located_there(word: str, value: str, message: str) -> None:
+    (found,) = problems(f"compare.0.{word}={value}")
+    assert found.startswith(f"--set compare.0.{word}={value} compare.0.{word}: {message}")
 
 
 def test_a_worlds_own_check_is_located_in_the_file() -> None:

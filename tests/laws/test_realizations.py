@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lpm
-from lpm import World
+from lpm import World, batch
 from lpm.runner import run
 from lpm.store import open as opened
 from tests.laws.worlds import CALENDAR, WORLDS, simulated, sir_on_a_graph, small_city
@@ -84,14 +84,14 @@ def test_seeds_realizations_and_parameters_compile_nothing_new(name, tmp_path, m
     world = WORLDS[name]()
     monkeypatch.setattr(runs, "TOGETHER", 2 * world.agents)
     run(world, CALENDAR, tmp_path / "first", seed=1, realizations=2)
-    compiled = runs._advance._cache_size()
+    compiled = batch.advance._cache_size()
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
         run(world, CALENDAR, tmp_path / "seed", seed=2**40 + 3, realizations=2)
         run(world, CALENDAR, tmp_path / "more", seed=1, realizations=4)
         world = other_values(world)
         caplog.clear()
         run(world, CALENDAR, tmp_path / "values", seed=1, realizations=2)
-    assert runs._advance._cache_size() == compiled
+    assert batch.advance._cache_size() == compiled
     assert [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()] == []
 
 

@@ -18,7 +18,7 @@ from lpm.kernels import random
 from lpm.provenance import git_commit
 from lpm.runner import run
 from lpm.series import Series
-from lpm.store import create, locate, records
+from lpm.store import Store, create, locate, records, reopen
 
 START = datetime.date(2020, 2, 28)
 REGIONS, BANDS = ("north", "south", "west"), ("young", "old")
@@ -278,6 +278,58 @@ def test_what_some_realizations_lack_is_missing_there_only(tmp_path: Path) -> No
         np.testing.assert_array_equal(opened[name].values[0], expected)
         assert opened[name].attrs["cell_methods"] == "time: point"
     assert opened["committed"].values.tolist() == [[6, 2, 0]]
+
+
+def test_snapshots_that_some_realization_lacks_are_cut(tmp_path: Path) -> None:
+    observables = (Observable("incidence", lambda state, info: jnp.int32(0)),)
+    stages = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    store = create(
+        tmp_path / "a.zarr",
+        observables,
+        {"incidence": ((), np.dtype(np.int32))},
+        {},
+        Calendar(8),
+        realizations=3,
+        snapshots={"stage": ((5,), np.dtype(np.uint8))},
+        snapshot_every=2,
+    )
+    for which, last in ((slice(0, 2), 8), (slice(2, 3), 5)):
+        moments = {number: {"stage": stages[which] + np.uint8(number)} for number in range(last // 2)}
+        store.write(which, 0, {"incidence": COUNTS[which, :last]}, moments)
+    opened = lpm.open(tmp_path / "a.zarr")
+    assert opened["snapshot_time"].values.tolist() == [2, 4]
+    assert opened["snapshot_stage"].dtype == np.uint8
+    np.testing.assert_array_equal(opened["snapshot_stage"].values[0, :, 1], stages + 1)
+    store.write(
+        slice(2, 3), 5, {"incidence": COUNTS[2:, 5:]}, {2: {"stage": stages[2:] + 2}, 3: {"stage": stages[2:] + 3}}
+    )
+    assert lpm.open(tmp_path / "a.zarr").sizes["snapshot_time"] == 4
+
+
+def test_nothing_is_committed_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = reopen(written(tmp_path, (4, 4, 4)))
+    array, order = Store.array, []
+    monkeypatch.setattr(Store, "array", lambda self, name: (order.append(name), array(self, name))[1])
+    store.write(slice(0, 3), 4, {name: values[:, 4:] for name, values in WHOLE.items()})
+    assert order[:2] == list(WHOLE)
+    assert set(order[2:]) == {"committed"}
+
+
+def test_writing_again_what_was_committed_takes_nothing_back(tmp_path: Path) -> None:
+    path = written(tmp_path, (6, 2, 0))
+    reopen(path).write(slice(0, 3), 0, {name: values[:, :4] for name, values in WHOLE.items()})
+    assert lpm.open(path)["committed"].values.tolist() == [[6, 4, 4]]
+
+
+def test_a_store_has_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        assert not (tmp_path / "results.zarr").exists()
+        raise OSError("disk")
+
+    monkeypatch.setattr("lpm.store._arrays", broken)
+    with pytest.raises(OSError, match="disk"):
+        written(tmp_path, (1, 1, 1))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_store_in_which_nothing_was_committed_is_empty(tmp_path: Path) -> None:

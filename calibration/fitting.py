@@ -1,0 +1,381 @@
+"""Fits: Levenberg-Marquardt on the forward-mode Jacobian, from several starts, down to the noise of simulation.
+
+Each outer iteration draws fresh seeds, takes one Jacobian and tries steps under those same seeds. A fit is at the
+*noise floor* when its next step is no longer than chance in the simulations would make it; from there on, the steps of
+a few further iterations are averaged, and what is left of their chance enters the posterior's covariance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from lpm.calibration import objective
+from lpm.calibration.gauss_newton import System, averaged, system
+from lpm.calibration.objective import Moments, Weights
+from lpm.calibration.parameters import prior_deviation, starting_points
+from lpm.calibration.problem import Problem, Simulator, keys, simulator
+from lpm.errors import RunError
+from lpm.kernels import random
+
+Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped"]
+SETTLED = 0.01  # squared length of a step, in posterior deviations, that is called converged
+CHANCE = 2.5  # steps up to so many times their expected squared length from chance alone are noise
+LOUD = 0.25  # squared chance above this, in posterior deviations, is no floor to stop at at once
+LONGEST = 1.5  # step, in prior deviations
+SCREENED, FEW = 6, 4  # points tried for each start, with so many realizations each
+TRIES = 6  # step lengths tried under the same seeds
+NEAR = 9.0  # squared step below which iterations pool what they see of the epidemic's chance
+QUIET = 4  # iterations whose steps were chance after which a start ends, however loud the chance
+JACOBIANS = 4  # near the end, so many are averaged; after that, iterations take plain simulations alone
+FAILURES = 3  # iterations in turn without a step that lowers the misfit
+LEAST_AVERAGES, ENOUGH = 2, 0.3  # and the chance, in posterior deviations, below which no more is averaged
+LAST = 2**30  # number of the first realization that no start has used
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """What became of one start.
+
+    Args:
+        number: from 0.
+        first, z: where it began and ended.
+        verdict: why it ended.
+        reason: of a dropped start.
+        score: minus the log of likelihood times prior at the end, under seeds that all starts share; inf if dropped.
+        dispersions: at the end, one for each stream.
+        jacobian: (n, size) dm / dz near the end, averaged over iterations; None if there is none.
+        history: of each iteration (misfit, squared step, squared step from chance).
+    """
+
+    number: int
+    first: np.ndarray
+    z: np.ndarray
+    verdict: Verdict
+    reason: str = ""
+    score: float = math.inf
+    dispersions: tuple[float, ...] = ()
+    jacobian: np.ndarray | None = None
+    history: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted problem.
+
+    Args:
+        problem: what was fitted.
+        z: (size,) the estimate: the mode of the posterior, averaged over seeds.
+        information: (size, size) J^T Sigma^-1 J, what the data say.
+        prior_information: (size, size) what the prior says.
+        chance: (size, size) covariance of z from the finite number of realizations.
+        weights: dispersions and covariance of the counts at the estimate.
+        curves: (realizations, n) expected counts at the last point simulated, those that died out left out.
+        died_out: share of realizations there that died out.
+        starts: what became of each.
+        simulations: realizations simulated, each direction of a Jacobian counted as one more.
+        realizations, seed: of the fit.
+        message: how it ended, in a sentence.
+    """
+
+    problem: Problem
+    z: np.ndarray
+    information: np.ndarray
+    prior_information: np.ndarray
+    chance: np.ndarray
+    weights: Weights
+    curves: np.ndarray
+    died_out: float
+    starts: tuple[Start, ...]
+    simulations: int
+    realizations: int
+    seed: int
+    message: str
+
+    @property
+    def values(self) -> np.ndarray:
+        """The parameters' values."""
+        return self.problem.values(self.z)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The posterior's covariance in z: that of the Laplace approximation, and of the estimate's own chance."""
+        return np.linalg.inv(self.information + self.prior_information) + self.chance
+
+
+class Budget:
+    """Counts simulations; one tally for all starts of a fit."""
+
+    def __init__(self, most: float = math.inf):
+        self.most, self.spent = most, 0
+
+    def take(self, simulations: int) -> bool:
+        """Whether there were so many left; they are spent then."""
+        if self.spent + simulations > self.most:
+            return False
+        self.spent += simulations
+        return True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What all starts of a fit share."""
+
+    problem: Problem
+    machine: Simulator
+    budget: Budget
+    realizations: int
+    seed: int
+    say: Callable[[str], None]
+
+    def seeds(self, first: int) -> random.Key:
+        """Keys of fresh realizations."""
+        return keys(self.seed, first, self.realizations)
+
+    def simulated(
+        self, z: np.ndarray, first: int, derivatives: bool, whatever_is_left: bool = False
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Curves of fresh realizations and their tangents, empty if not asked for; None if the budget is spent."""
+        cost = self.realizations * (1 + derivatives * self.problem.size)
+        if whatever_is_left:
+            self.budget.spent += cost
+        elif not self.budget.take(cost):
+            return None
+        if derivatives:
+            return self.machine.tangents(z, self.seeds(first))
+        return self.machine.curves(z, self.seeds(first)), np.empty((0, 0, 0))
+
+
+def fit(
+    problem: Problem,
+    *,
+    realizations: int = 32,
+    starts: int = 4,
+    iterations: int = 25,
+    averages: int = 6,
+    budget: float = math.inf,
+    seed: int = 0,
+    first: np.ndarray | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Fit:
+    """Fit by Levenberg-Marquardt from several starts.
+
+    (J^T Sigma^-1 J + P + lambda D) step = -(J^T Sigma^-1 r + p)
+
+    with p and P the gradient and Hessian of minus the log prior, and D the diagonal of the matrix before it.
+
+    Args:
+        problem: what to fit.
+        realizations: simulated at each point; at least 2, and 30 or more where chance in the epidemic matters.
+        starts: from draws of the prior, the best of six times as many.
+        iterations: at most, of each start.
+        averages: further iterations at the noise floor, at most.
+        budget: most simulations, each direction of a Jacobian counted as one more; a last look at each end is on top.
+        seed: of starts and simulations.
+        first: (starts, size) points of z to start from instead.
+        progress: called with a line for each iteration.
+    Returns:
+        the best start's fit.
+    Raises:
+        ValueError: for fewer than 2 realizations or no start.
+        RunError: if every start was dropped, with the reasons.
+    """
+    if realizations < 2 or starts < 1:
+        raise ValueError(f"fit: asked for at least 2 realizations and 1 start, got {realizations} and {starts}")
+    task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress)
+    points = screened(task, starts) if first is None else np.atleast_2d(first)
+    ends = tuple(descend(task, number, z, iterations) for number, z in enumerate(points))
+    best = min(ends, key=lambda end: end.score)
+    if not math.isfinite(best.score):
+        raise RunError(
+            f"asked for a fit, got {len(ends)} starts that came to nothing ({'; '.join({e.reason for e in ends})}); "
+            "write narrower bounds or priors, or a larger budget"
+        )
+    return polished(task, best, ends, averages)
+
+
+def screened(task: Task, starts: int) -> np.ndarray:
+    """Points to start from: the best of several times as many draws from the prior, (starts, size)."""
+    streams, free = task.problem.streams, task.problem.parameters
+    points = starting_points(free, SCREENED * starts, task.seed)
+    dispersions = tuple(each.start_dispersion for each in streams)
+    good = ~np.isnan(task.problem.counts)
+    plain, found = Weights(dispersions, good, np.eye(int(good.sum()))), []
+    for z in points:
+        if not task.budget.take(FEW):
+            break
+        curves = task.machine.curves(z, keys(task.seed, 0, FEW))
+        found.append(objective.misfit(streams, plain, curves) + objective.prior(free, z)[0])
+    order = np.argsort(np.nan_to_num(found, nan=np.inf), kind="stable")
+    return points[order[:starts]] if found else points[:starts]
+
+
+def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
+    """One start, until its steps are chance."""
+    problem, begun, damping = task.problem, z, 1e-2
+    dispersions = tuple(each.start_dispersion for each in problem.streams)
+    history: list[tuple[float, float, float]] = []
+    pool: list[tuple[np.ndarray, np.ndarray]] = []
+    verdict: Verdict = "out of iterations"
+    quiet = failures = 0
+    for iteration in range(iterations):
+        near = bool(history) and history[-1][1] < NEAR
+        pool = pool if near else []
+        simulated = task.simulated(z, task.realizations * (1 + iteration + 1000 * number), len(pool) < JACOBIANS)
+        if simulated is None:
+            verdict = "out of budget"
+            break
+        curves, tangents = simulated
+        found = objective.moments(problem.streams, dispersions, curves)
+        if found is None or not np.isfinite(tangents).all():
+            reason = _why(problem, z, curves, tangents)
+            task.say(f"start {number}: dropped: {reason}")
+            return Start(number, begun, z, "dropped", reason, history=tuple(history))
+        dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5)
+        own = objective.mean_jacobian(found, tangents) if len(tangents) else np.mean([each for _, each in pool], axis=0)
+        pool.append((found.samples, own))
+        covariance = objective.shrunk_covariance([samples for samples, _ in pool])
+        jacobian = np.mean([each for _, each in pool], axis=0)
+        weights = objective.weigh(problem, dispersions, covariance, found.number)
+        here = system(problem, weights, found, curves, jacobian, z)
+        history.append((here.value, here.squared_step, here.squared_chance))
+        task.say(_line(number, iteration, here, task.budget.spent))
+        quiet += here.squared_step <= CHANCE * here.squared_chance
+        if here.squared_step <= max(SETTLED, CHANCE * min(here.squared_chance, LOUD)) or quiet == QUIET:
+            verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
+            break
+        first = task.realizations * (1 + iteration + 1000 * number)
+        moved, damping = _moved(task, weights, here, z, task.seeds(first), damping)
+        failures = failures + 1 if moved is None else 0
+        if failures == FAILURES:
+            verdict = "stuck"
+            break
+        z = z if moved is None else moved
+    if not pool:
+        return Start(number, begun, z, verdict, "the budget was spent before it began")
+    value = score(task, z, dispersions, [samples for samples, _ in pool])
+    jacobian = np.mean([each for _, each in pool], axis=0)
+    return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
+
+
+def _moved(
+    task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float
+) -> tuple[np.ndarray | None, float]:
+    """The first step that lowers the misfit under the same seeds, and the damping to go on with."""
+    problem, both = task.problem, here.both
+    longest = LONGEST * prior_deviation(problem.parameters)
+    for _ in range(TRIES):
+        step = -np.linalg.solve(both + damping * np.diag(np.diag(both)), here.gradient)
+        step = step / max(1.0, float(np.max(np.abs(step) / longest)))
+        if not task.budget.take(task.realizations):
+            break
+        curves = task.machine.curves(z + step, seeds)
+        value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
+        expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
+        if value < here.value:
+            return z + step, max(damping / 5, 1e-6) if here.value - value > 0.5 * expected else damping
+        damping = max(damping, 1e-3) * 6
+    return None, min(damping, 10.0)
+
+
+def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:
+    """Minus the log of likelihood times prior, under seeds that all starts share."""
+    problem = task.problem
+    task.budget.spent += task.realizations
+    found = objective.moments(problem.streams, dispersions, task.machine.curves(z, task.seeds(LAST)))
+    if found is None:
+        return math.inf
+    covariance = objective.shrunk_covariance([*pool, found.samples])
+    weights = objective.weigh(problem, dispersions, covariance, found.number)
+    return objective.score(problem.streams, weights, found) + objective.prior(problem.parameters, z)[0]
+
+
+def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) -> Fit:
+    """Average the steps of a few further iterations at the end of the best start."""
+    problem, z, dispersions = task.problem, best.z, best.dispersions
+    seen: list[tuple[Moments, np.ndarray, np.ndarray]] = []
+    mean: System | None = None
+    for repeat in range(max(averages, 1)):
+        first = LAST + task.realizations * (1 + repeat)
+        simulated = task.simulated(z, first, best.jacobian is None, whatever_is_left=not seen)
+        if simulated is None:
+            break
+        curves, tangents = simulated
+        found = objective.moments(problem.streams, dispersions, curves)
+        if found is None or not np.isfinite(tangents).all():
+            continue
+        if not seen:
+            dispersions = objective.dispersions(problem, dispersions, found, 0.0)
+        jacobian = objective.mean_jacobian(found, tangents) if best.jacobian is None else best.jacobian
+        seen.append((found, curves, jacobian))
+        covariance = objective.shrunk_covariance([each.samples for each, _, _ in seen])
+        weights = objective.weigh(problem, dispersions, covariance, task.realizations)
+        mean = averaged([system(problem, weights, *each, z) for each in seen])
+        task.say(f"averaging, {len(seen)}: {_chance(mean)}")
+        if len(seen) >= LEAST_AVERAGES and largest_chance(mean) < ENOUGH:
+            break
+    if mean is None:
+        raise RunError("the best start died out under other seeds; write more `realizations`, or narrower bounds")
+    longest = LONGEST * prior_deviation(problem.parameters)
+    step = mean.step / max(1.0, float(np.max(np.abs(mean.step) / longest)))
+    message = _message(best, ends, mean)
+    task.say(message)
+    return Fit(
+        problem,
+        z + step,
+        mean.information,
+        mean.both - mean.information,
+        mean.chance,
+        weights,
+        np.concatenate([curves[found.kept] for found, curves, _ in seen]),
+        1 - float(np.mean([found.kept.mean() for found, _, _ in seen])),
+        ends,
+        task.budget.spent,
+        task.realizations,
+        task.seed,
+        message,
+    )
+
+
+def _line(number: int, iteration: int, here: System, spent: int) -> str:
+    step, chance = here.squared_step**0.5, here.squared_chance**0.5
+    lengths = f"step {step:.2g} posterior deviations ({chance:.2g} from chance)"
+    return f"start {number}, iteration {iteration}: misfit {here.value:.4g}, {lengths}, {spent:,} simulations"
+
+
+def _why(problem: Problem, z: np.ndarray, curves: np.ndarray, tangents: np.ndarray) -> str:
+    """Why a point cannot be gone on from."""
+    where = ", ".join(f"{name} = {value:.4g}" for name, value in zip(problem.names, problem.values(z), strict=True))
+    if not np.isfinite(curves).all():
+        return f"a simulated count is not finite at {where}"
+    if not np.isfinite(tangents).all():
+        return f"a derivative is not finite at {where}"
+    return f"nearly all realizations died out at {where}"
+
+
+def _message(best: Start, ends: tuple[Start, ...], mean: System) -> str:
+    """How the fit ended."""
+    text = {
+        "noise floor": "at the noise floor: further steps would follow chance in the simulations alone",
+        "converged": "converged",
+        "out of iterations": "out of iterations before it converged: raise `iterations`, or `realizations`",
+        "out of budget": "out of budget before it converged: raise `budget`",
+        "stuck": "stuck: no step lowers the misfit, though derivatives say so; look at `lpm.gradients.check_gradient`",
+    }[best.verdict]
+    agree = sum(each.score < best.score + 3 for each in ends)
+    dropped = sum(each.verdict == "dropped" for each in ends)
+    others = f"{agree} of {len(ends)} starts end alike" + (f", {dropped} dropped" if dropped else "")
+    return f"{text}; {others}; {_chance(mean)}"
+
+
+def largest_chance(mean: System) -> float:
+    """The largest deviation from chance in the simulations, over posterior deviation, of any parameter."""
+    return float(np.sqrt(np.max(np.diag(mean.chance) / np.diag(np.linalg.inv(mean.both)))))
+
+
+def _chance(mean: System) -> str:
+    return f"chance in the simulations is {100 * largest_chance(mean):.0f} % of a posterior deviation at most"

@@ -1,0 +1,352 @@
+"""Parameters: what is free, between which bounds, what is known of it beforehand, and where in the world it goes.
+
+Fits work on a vector z without bounds. Each parameter is a smooth increasing function of its entries of z, chosen by
+its bounds:
+
+    low and high       theta = low + (high - low) / (1 + exp(-z))
+    low alone          theta = low + exp(z)
+    high alone         theta = high - exp(-z)
+    neither            theta = mean + deviation z, those of the prior
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Shape = Literal["uniform", "normal", "lognormal", "beta", "gamma"]
+CONFINED = (0.05, 0.95)  # quantiles of the prior between which starts are drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """What is known of a parameter before the data, within its bounds.
+
+    Args:
+        shape: of the density; "uniform" needs two finite bounds, "beta" lives between them.
+        mean, deviation: of the parameter itself, whatever the shape; not for "uniform".
+    """
+
+    shape: Shape = "uniform"
+    mean: float = math.nan
+    deviation: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A free parameter.
+
+    Args:
+        name: for tables.
+        targets: dotted paths into the tree of parameters, such as "transmission" or "disease.mean_days.exposed"; a
+            number at the end is a position on the last axis ("contacts.3"). Several targets are tied to one value.
+        low, high: bounds; infinite ones are none.
+        prior: see `Prior`.
+        entries: how many values it has: 1, or that of the target's entries if each has its own.
+        days: steps from which each value holds, ascending; the target's first axis is then time, and before the first
+            day it keeps its own values. () if it does not change over time.
+        walk: standard deviation of the change of z from one day's value to the next's; inf for independent values.
+        relative: the parameter multiplies the target's own values instead of replacing them.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    prior: Prior = Prior()
+    entries: int = 1
+    days: tuple[int, ...] = ()
+    walk: float = math.inf
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        problem = mistaken(self)
+        if problem:
+            raise ValueError(f"parameter {self.name}: {problem}")
+
+    @property
+    def size(self) -> int:
+        """How many entries of z it takes."""
+        return len(self.days) or self.entries
+
+
+def mistaken(parameter: Parameter) -> str | None:
+    """What is wrong with a parameter by itself, or None."""
+    low, high, prior = parameter.low, parameter.high, parameter.prior
+    if not low < high:
+        return f"asked for bounds with low < high, got low {low:g} and high {high:g}; write the smaller one as `low`"
+    bounded = math.isfinite(low) and math.isfinite(high)
+    if prior.shape in ("uniform", "beta") and not bounded:
+        return (
+            f"asked for two finite bounds with a {prior.shape} prior, got {low:g} and {high:g}; "
+            "write `low` and `high`, or a normal, lognormal or gamma prior with its mean and deviation"
+        )
+    if prior.shape == "uniform":
+        return None
+    if not (math.isfinite(prior.mean) and prior.deviation > 0):
+        return f"asked for a mean and a positive deviation of its {prior.shape} prior; write both"
+    if not low < prior.mean < high:
+        return f"asked for a prior mean within the bounds {low:g} and {high:g}, got {prior.mean:g}; write one between"
+    if prior.shape in ("lognormal", "gamma") and low < 0:
+        return f"asked for `low` of at least 0 with a {prior.shape} prior, got {low:g}; write `low: 0`"
+    if prior.shape == "beta" and prior.deviation**2 >= (prior.mean - low) * (high - prior.mean):
+        return f"asked for a beta prior between its bounds, got a deviation of {prior.deviation:g}; write a smaller one"
+    return None
+
+
+def size(parameters: Sequence[Parameter]) -> int:
+    """Length of z."""
+    return sum(parameter.size for parameter in parameters)
+
+
+def slices(parameters: Sequence[Parameter]) -> list[slice]:
+    """Where each parameter stands in z."""
+    ends = np.cumsum([parameter.size for parameter in parameters])
+    return [slice(int(end) - parameter.size, int(end)) for end, parameter in zip(ends, parameters, strict=True)]
+
+
+def names(parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """A name for each entry of z.
+
+    >>> names([Parameter("rate", ("rate",), 0, 1), Parameter("contacts", ("contacts.3",), 0, 2, days=(0, 40))])
+    ('rate', 'contacts[day 0]', 'contacts[day 40]')
+    """
+    found: list[str] = []
+    for each in parameters:
+        if each.days:
+            found += [f"{each.name}[day {day}]" for day in each.days]
+        else:
+            found += [each.name] if each.size == 1 else [f"{each.name}[{i}]" for i in range(each.size)]
+    return tuple(found)
+
+
+def forward(parameter: Parameter, z: jax.Array) -> jax.Array:
+    """The parameter's values for its entries of z, any shape, float32."""
+    low, high = parameter.low, parameter.high
+    if math.isfinite(low) and math.isfinite(high):
+        return low + (high - low) * jax.nn.sigmoid(z)
+    if math.isfinite(low):
+        return low + jnp.exp(z)
+    if math.isfinite(high):
+        return high - jnp.exp(-z)
+    return parameter.prior.mean + parameter.prior.deviation * z
+
+
+def inverse(parameter: Parameter, values: np.ndarray | float) -> np.ndarray:
+    """The z of values strictly within the bounds; the inverse of `forward`.
+
+    >>> inverse(Parameter("share", ("share",), 0, 1), 0.5).item()
+    0.0
+    """
+    low, high, theta = parameter.low, parameter.high, np.asarray(values, np.float64)
+    if np.any((theta <= low) | (theta >= high)):
+        raise ValueError(f"parameter {parameter.name}: asked for values between {low:g} and {high:g}, got {theta}")
+    if math.isfinite(low) and math.isfinite(high):
+        return np.log(theta - low) - np.log(high - theta)
+    if math.isfinite(low):
+        return np.log(theta - low)
+    if math.isfinite(high):
+        return -np.log(high - theta)
+    return (theta - parameter.prior.mean) / parameter.prior.deviation
+
+
+def values(parameters: Sequence[Parameter], z: np.ndarray) -> np.ndarray:
+    """Values of all parameters for z, of the same shape (..., size): float64."""
+    z = np.asarray(z, np.float64)
+    parts = [
+        np.asarray(forward(parameter, jnp.asarray(z[..., part], jnp.float32)), np.float64)
+        for parameter, part in zip(parameters, slices(parameters), strict=True)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def paths(tree: Any) -> dict[str, int]:
+    """Dotted path of each leaf of a tree of parameters, and its number.
+
+    >>> paths({"rate": 1.0, "days": {"exposed": 2.0}})
+    {'days.exposed': 0, 'rate': 1}
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        ".".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path): i
+        for i, (path, _) in enumerate(leaves)
+    }
+
+
+def located(target: str, tree: Any) -> tuple[int, int | None]:
+    """The number of the leaf that a target names, and its position on the last axis or None.
+
+    Raises:
+        ValueError: if there is none, with the nearest that there is.
+    """
+    known, leaves = paths(tree), jax.tree.leaves(tree)
+    if target in known:
+        return known[target], None
+    stem, _, last = target.rpartition(".")
+    if stem in known and last.isdigit():
+        shape = np.shape(leaves[known[stem]])
+        if shape and int(last) < shape[-1]:
+            return known[stem], int(last)
+        raise ValueError(f"asked for position {last} of {stem}, which has the shape {shape}; write a smaller number")
+    near = difflib.get_close_matches(target, known, 1, 0.4)
+    advice = f"write `{near[0]}`" if near else "write one of them"
+    raise ValueError(f"asked for a path of the world's parameters ({', '.join(known)}), got {target!r}; {advice}")
+
+
+def to_params(parameters: Sequence[Parameter], z: jax.Array, params: Any) -> Any:
+    """The parameters with what is free replaced; differentiable in z.
+
+    Args:
+        parameters: what is free.
+        z: (size,) float32.
+        params: a pytree of arrays; what no target names stays as it is.
+    Returns:
+        a pytree of the same structure, shapes and dtypes.
+    Raises:
+        ValueError: for a target that is not there, or does not have the axes asked for.
+
+    >>> free = [Parameter("rate", ("rate",), 0, 2)]
+    >>> to_params(free, jnp.zeros(1), {"rate": jnp.float32(9.0)})
+    {'rate': Array(1., dtype=float32)}
+    """
+    leaves, tree = jax.tree.flatten(params)
+    for parameter, part in zip(parameters, slices(parameters), strict=True):
+        theta = forward(parameter, z[part])
+        for target in parameter.targets:
+            leaf, position = located(target, params)
+            own = leaves[leaf] if position is None else leaves[leaf][..., position]
+            new = _written(parameter, theta, own, target)
+            leaves[leaf] = new if position is None else leaves[leaf].at[..., position].set(new)
+    return jax.tree.unflatten(tree, leaves)
+
+
+def _written(parameter: Parameter, theta: jax.Array, own: jax.Array, target: str) -> jax.Array:
+    """What comes in the place of a target's own values."""
+    factor = own if parameter.relative else jnp.ones_like(own)
+    if parameter.days:
+        if not own.ndim or own.shape[0] <= max(parameter.days):
+            raise ValueError(
+                f"parameter {parameter.name}: asked for values from step {max(parameter.days)} on, got the target "
+                f"{target} of shape {own.shape}, whose first axis is no such time; write one without `from`"
+            )
+        period = np.searchsorted(np.array(parameter.days), np.arange(own.shape[0]), side="right") - 1
+        column = (-1,) + (1,) * (own.ndim - 1)
+        new = theta[np.maximum(period, 0)].reshape(column) * factor
+        return jnp.where(jnp.asarray(period >= 0).reshape(column), new, own)
+    if parameter.entries == 1:
+        return theta[0] * factor
+    if own.size != parameter.entries:
+        raise ValueError(
+            f"parameter {parameter.name}: asked for {parameter.entries} values, got the target {target} with {own.size}"
+        )
+    return theta.reshape(own.shape) * factor
+
+
+def log_prior(parameters: Sequence[Parameter], z: jax.Array) -> jax.Array:
+    """Log of the prior's density in z, up to a constant: () float32.
+
+    log p(z) = log p(theta(z)) + log |d theta / d z|; after the first value of a random walk, that of its change.
+    """
+    total = jnp.float32(0)
+    for parameter, part in zip(parameters, slices(parameters), strict=True):
+        own = z[part]
+        if parameter.days and math.isfinite(parameter.walk):
+            changes = (own[1:] - own[:-1]) / parameter.walk
+            total = total - 0.5 * jnp.sum(changes**2)
+            own = own[:1]
+        total = total + jnp.sum(_log_density(parameter, own) + _log_slope(parameter, own))
+    return total
+
+
+def _log_slope(parameter: Parameter, z: jax.Array) -> jax.Array:
+    low, high = math.isfinite(parameter.low), math.isfinite(parameter.high)
+    if low and high:
+        return -jax.nn.softplus(z) - jax.nn.softplus(-z)
+    return (z if low else -z) if low or high else jnp.zeros_like(z)
+
+
+def _log_density(parameter: Parameter, z: jax.Array) -> jax.Array:
+    prior, theta = parameter.prior, forward(parameter, z)
+    if prior.shape == "uniform":
+        return jnp.zeros_like(z)
+    if prior.shape == "normal":
+        return -0.5 * ((theta - prior.mean) / prior.deviation) ** 2
+    if prior.shape == "lognormal":
+        middle, spread = _lognormal(prior)
+        return -jnp.log(theta) - 0.5 * ((jnp.log(theta) - middle) / spread) ** 2
+    if prior.shape == "gamma":
+        rate = prior.mean / prior.deviation**2
+        return (prior.mean * rate - 1) * jnp.log(theta) - rate * theta
+    a, b = _beta(parameter)
+    share = (theta - parameter.low) / (parameter.high - parameter.low)
+    return (a - 1) * jnp.log(share) + (b - 1) * jnp.log1p(-share)
+
+
+def _lognormal(prior: Prior) -> tuple[float, float]:
+    """Mean and deviation of the logarithm."""
+    variance = math.log1p((prior.deviation / prior.mean) ** 2)
+    return math.log(prior.mean) - variance / 2, math.sqrt(variance)
+
+
+def _beta(parameter: Parameter) -> tuple[float, float]:
+    width = parameter.high - parameter.low
+    mean, deviation = (parameter.prior.mean - parameter.low) / width, parameter.prior.deviation / width
+    total = mean * (1 - mean) / deviation**2 - 1
+    return mean * total, (1 - mean) * total
+
+
+def draw_prior(parameters: Sequence[Parameter], count: int, seed: int) -> np.ndarray:
+    """Draws from the prior, (count, size) float64, in z."""
+    generator = np.random.default_rng(seed)
+    parts = []
+    for parameter in parameters:
+        walks = bool(parameter.days) and math.isfinite(parameter.walk)
+        drawn = _drawn(parameter, generator, count * (1 if walks else parameter.size))
+        if walks:
+            steps = generator.normal(0, parameter.walk, (count, parameter.size - 1))
+            parts.append(drawn[:, None] + np.concatenate([np.zeros((count, 1)), steps.cumsum(1)], axis=1))
+        else:
+            parts.append(drawn.reshape(count, parameter.size))
+    return np.concatenate(parts, axis=1)
+
+
+def _drawn(parameter: Parameter, generator: np.random.Generator, count: int) -> np.ndarray:
+    prior, low, high = parameter.prior, parameter.low, parameter.high
+    found: np.ndarray = np.empty(0)
+    for _ in range(1000):
+        if prior.shape == "uniform":
+            theta = generator.uniform(low, high, count)
+        elif prior.shape == "normal":
+            theta = generator.normal(prior.mean, prior.deviation, count)
+        elif prior.shape == "lognormal":
+            theta = generator.lognormal(*_lognormal(prior), count)
+        elif prior.shape == "gamma":
+            theta = generator.gamma((prior.mean / prior.deviation) ** 2, prior.deviation**2 / prior.mean, count)
+        else:
+            theta = low + (high - low) * generator.beta(*_beta(parameter), count)
+        found = np.concatenate([found, theta[(theta > low) & (theta < high)]])
+        if len(found) >= count:
+            return inverse(parameter, found[:count])
+    raise ValueError(f"parameter {parameter.name}: its prior has next to nothing between its bounds; widen one of them")
+
+
+def prior_deviation(parameters: Sequence[Parameter]) -> np.ndarray:
+    """Standard deviation of each entry of z under the prior, (size,) float64; from its quartiles."""
+    drawn = draw_prior(parameters, 4000, 0)
+    upper, lower = np.quantile(drawn, [0.75, 0.25], axis=0)
+    return (upper - lower) / 1.349
+
+
+def starting_points(parameters: Sequence[Parameter], count: int, seed: int) -> np.ndarray:
+    """Draws from the prior without its tails, the first in its middle: (count, size) float64, in z."""
+    low, middle, high = np.quantile(draw_prior(parameters, 4000, 0), [CONFINED[0], 0.5, CONFINED[1]], axis=0)
+    drawn = np.clip(draw_prior(parameters, count, seed), low, high)
+    drawn[0] = middle
+    return drawn

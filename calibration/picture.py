@@ -1,0 +1,84 @@
+"""The picture of a fit: data with predictive bands for each stream, and each parameter's posterior beside its prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpm.calibration import observation, posterior
+from lpm.calibration.fitting import Fit
+from lpm.calibration.parameters import draw_prior
+from lpm.calibration.posterior import Predictive
+from lpm.calibration.problem import of_streams
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS, PANELS = 4, 24  # of panels in a row; panels at most
+
+
+def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
+    """Draw a fit to a PNG file.
+
+    Bands are the middle 50 % and 90 % of what the posterior predicts, counting included; the line is their median, dots
+    are the data. Below, each parameter's posterior is blue and its prior grey.
+    """
+    from lpm import plot  # before pyplot: it chooses a backend that needs no screen
+
+    import matplotlib.pyplot as plt  # isort: skip
+
+    streams = fit.problem.streams
+    panels = [(number, region) for number, each in enumerate(streams) for region in range(each.values.shape[1])]
+    panels, names = panels[:PANELS], fit.problem.names[:PANELS]
+    above, below = -(-len(panels) // COLUMNS), -(-len(names) // COLUMNS)
+    with plt.rc_context(plot.STYLE):
+        figure = plt.figure(figsize=(12, 2.9 * above + 1.9 * below + 0.6))
+        blocks = figure.add_gridspec(2, 1, height_ratios=(2.9 * above, 1.9 * below))
+        top = blocks[0].subgridspec(above, min(COLUMNS, len(panels)))
+        bottom = blocks[1].subgridspec(below, min(COLUMNS, len(names)))
+        for place, (number, region) in enumerate(panels):
+            _stream(figure.add_subplot(top[divmod(place, COLUMNS)]), fit, predictive, number, region)
+        prior = fit.problem.values(draw_prior(fit.problem.parameters, 4000, 0))
+        drawn = fit.problem.values(posterior.draws(fit, 4000))
+        for place, name in enumerate(names):
+            _parameter(figure.add_subplot(bottom[divmod(place, COLUMNS)]), name, drawn[:, place], prior[:, place])
+        figure.suptitle(f"{fit.problem.world.title}: fit", fontsize=12, fontweight="bold", x=0.01, ha="left")
+        figure.savefig(path, dpi=130)
+        plt.close(figure)
+    return path
+
+
+def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: int) -> None:
+    from lpm import plot
+
+    each = fit.problem.streams[number]
+    times: Any = np.array(observation.calendar_labels(each, fit.problem.calendar))
+    if fit.problem.calendar.start:
+        times = times.astype("datetime64[D]")
+    counts = of_streams(fit.problem.streams, predictive.counts)[number][..., region]
+    for low, high, alpha in ((0.05, 0.95, 0.2), (0.25, 0.75, 0.35)):
+        lower, upper = np.quantile(counts, [low, high], axis=0)
+        label = f"{100 * (high - low):.0f} % of predictions"
+        axes.fill_between(times, lower, upper, color=plot.MODEL, alpha=alpha, linewidth=0, label=label)
+    axes.plot(times, np.median(counts, axis=0), color=plot.MODEL, linewidth=1.4, label="median")
+    axes.plot(times, each.values[:, region], "o", color=plot.DATA, markersize=3.5, label="observed")
+    title = each.label or each.observable.long_name or each.name
+    axes.set_title(f"{title}, {each.labels[region]}" if each.labels else title)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(axis="x", rotation=30)
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> None:
+    from lpm import plot
+
+    low, high = np.quantile(drawn, [0.001, 0.999])
+    margin = 0.6 * (high - low)
+    bins = [float(edge) for edge in np.linspace(low - margin, high + margin, 60)]
+    axes.hist(prior, bins, weights=np.full(len(prior), 1 / len(prior)), color="#bbbbbb", label="prior")
+    axes.hist(drawn, bins, weights=np.full(len(drawn), 1 / len(drawn)), color=plot.MODEL, alpha=0.7, label="posterior")
+    axes.set_title(name)
+    axes.set_yticks([])
+    axes.legend(frameon=False, fontsize=7)

@@ -1,0 +1,135 @@
+"""What a fit leaves open: intervals, draws, predictive bands, and combinations of which the data say little.
+
+The posterior of z is taken as normal about the estimate (Laplace), with the inverse of J^T Sigma^-1 J + P as its
+covariance and the estimate's own chance added; intervals of the parameters are those of z, transformed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from statistics import NormalDist
+
+import numpy as np
+
+from lpm.calibration import likelihoods
+from lpm.calibration.fitting import Fit
+from lpm.calibration.objective import DIED_OUT
+from lpm.calibration.parameters import prior_deviation
+from lpm.calibration.problem import Problem, keys, of_streams, simulator
+
+LITTLE = 0.5  # posterior over prior deviation from which on something is called weakly identified
+NAMED = 0.3  # entries of a direction that are named
+ALIKE = 0.95  # correlation from which on two parameters are called hard to tell apart
+TOGETHER = 16  # realizations in the mean of one draw, where the data are taken for a mean epidemic
+LATER = 2**31  # numbers of realizations that no fit uses
+
+
+def intervals(fit: Fit, level: float = 0.9) -> np.ndarray:
+    """Interval of each parameter that holds it with the probability `level`: (size, 2) float64."""
+    quantile = NormalDist().inv_cdf(0.5 + level / 2)
+    deviation = np.sqrt(np.diag(fit.covariance))
+    return np.stack([fit.problem.values(fit.z + side * quantile * deviation) for side in (-1, 1)], axis=1)
+
+
+def draws(fit: Fit, count: int, seed: int = 0) -> np.ndarray:
+    """Draws of z from the posterior, (count, size) float64."""
+    size, direction = np.linalg.eigh(fit.covariance)
+    normal = np.random.default_rng(seed).normal(size=(count, len(fit.z)))
+    return fit.z + normal * np.sqrt(np.maximum(size, 0)) @ direction.T
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictive:
+    """What the posterior predicts for each observed count, gaps and days after the data included.
+
+    Args:
+        z: (draws, size), those whose epidemic did not die out.
+        expected: (draws, n) expected counts.
+        counts: (draws, n) with the chance of counting: what data might look like.
+        died_out: share of draws left out, whose epidemic died out.
+    """
+
+    z: np.ndarray
+    expected: np.ndarray
+    counts: np.ndarray
+    died_out: float
+
+
+def predict(fit: Fit, count: int = 300, seed: int = 0) -> Predictive:
+    """Draw parameters, simulate each once (or the mean of several, if the data were taken for a mean), and count.
+
+    Args:
+        fit: of the parameters.
+        count: draws; as many simulations, or sixteen times as many without epidemic chance.
+        seed: of everything.
+    """
+    drawn = draws(fit, count, seed)
+    each = 1 if fit.problem.epidemic_chance else TOGETHER
+    seeds = keys(seed, LATER, count * each)
+    simulated = simulator(fit.problem).at_each(np.repeat(drawn, each, axis=0), seeds)
+    good = ~np.isnan(fit.problem.counts)
+    alive = simulated[:, good].sum(1) >= DIED_OUT * fit.problem.counts[good].sum()
+    weight = alive.reshape(count, each).astype(np.float64)
+    kept = weight.sum(1) > 0
+    total = (simulated * alive[:, None]).reshape(count, each, -1).sum(1)[kept]
+    expected = total / weight.sum(1)[kept, None]
+    counted = observed(fit.problem, fit.weights.dispersions, expected, np.random.default_rng(seed + 1))
+    return Predictive(drawn[kept], expected, counted, 1 - float(alive.mean()))
+
+
+def observed(
+    problem: Problem, dispersions: tuple[float, ...], expected: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Counts with the chance of counting: (..., n) of (..., n) expected ones."""
+    parts = [
+        likelihoods.draw(each.likelihood, generator, own, k).reshape(*expected.shape[:-1], -1)
+        for each, k, own in zip(problem.streams, dispersions, of_streams(problem.streams, expected), strict=True)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def coverage(fit: Fit, predictive: Predictive, level: float = 0.9) -> float:
+    """Share of the observed counts within the predictive band of that level."""
+    counts = fit.problem.counts
+    low, high = np.quantile(predictive.counts, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    good = ~np.isnan(counts)
+    return float(((counts >= low) & (counts <= high))[good].mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Identified:
+    """What the data say of the parameters.
+
+    Args:
+        share: of each parameter, the posterior's deviation in z over the prior's.
+        weak: of each parameter, whether that is above one half.
+        directions: sentences on combinations of which the data say little, and on pairs that are hard to tell apart.
+    """
+
+    share: tuple[float, ...]
+    weak: tuple[bool, ...]
+    directions: tuple[str, ...]
+
+
+def identified(fit: Fit) -> Identified:
+    """Eigenvectors of the information in units of the prior's deviations S: S F S v = lambda v.
+
+    Along v the posterior's deviation is 1 / sqrt(1 + lambda) of the prior's (Cui et al. 2014, Inverse Problems 30).
+    """
+    scale = prior_deviation(fit.problem.parameters)
+    size, direction = np.linalg.eigh(scale[:, None] * fit.information * scale)
+    deviation = np.sqrt(np.diag(fit.covariance))
+    share = np.minimum(deviation / scale, 1)
+    names, found = fit.problem.names, []
+    for value, vector in zip(size, direction.T, strict=True):
+        left = 1 / np.sqrt(1 + max(value, 0))
+        if left > LITTLE:
+            vector = vector * np.sign(vector[np.argmax(np.abs(vector))])
+            largest = [i for i in np.argsort(-np.abs(vector)) if abs(vector[i]) >= NAMED]
+            combination = " ".join(f"{vector[i]:+.1f} {names[i]}" for i in largest)
+            found.append(f"weakly identified: {combination} (deviation {100 * left:.0f} % of the prior's)")
+    correlation = fit.covariance / np.outer(deviation, deviation)
+    for i, j in zip(*np.triu_indices(len(names), 1), strict=True):
+        if abs(correlation[i, j]) > ALIKE:
+            found.append(f"hard to tell apart: {names[i]} and {names[j]} (correlation {correlation[i, j]:+.2f})")
+    return Identified(tuple(map(float, share)), tuple(bool(each > LITTLE) for each in share), tuple(found))

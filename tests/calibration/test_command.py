@@ -1,0 +1,109 @@
+"""`lpm calibrate`: what it prints and writes, and what it says of a section with mistakes."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lpm import calibration, cli
+from lpm.calibration import results
+from tests.calibration import growth
+
+ROOT = Path(__file__).parents[2]
+SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
+QUICK = ("calibrate.realizations=20", "calibrate.starts=1", "calibrate.iterations=4", "calibrate.draws=20")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """`lpm calibrate ...` within this process."""
+    monkeypatch.setattr(sys, "argv", ["lpm", "calibrate", *words])
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+    try:
+        cli.main()
+        status = 0
+    except SystemExit as leaving:
+        status = int(leaving.code or 0)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_the_school_is_fitted_from_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "fit"
+    sets = [word for text in QUICK for word in ("--set", text)]
+    status, said, errors = run(monkeypatch, capsys, "school-influenza-1978", "--out", str(out), *sets)
+    assert status == 0, errors
+    assert re.search(r"transmission +\d\.\d+ +\d\.\d+ to \d\.\d+", said)
+    assert "of the data lie within the 90 % band" in said
+    written = json.loads((out / "fit.json").read_text("utf-8"))
+    values = {row["name"]: row["estimate"] for row in written["parameters"]}
+    assert 3 < values["transmission"] * values["infectious_days"] < 5.5
+    assert (out / "fit.png").stat().st_size > 10_000
+    drawn = xr.open_zarr(out / "fit.zarr", group="posterior_predictive", consolidated=False)
+    assert drawn["infectious"].sizes["time_infectious"] == 14
+    again = run(monkeypatch, capsys, "school-influenza-1978", "--out", str(out))
+    assert again[0] == 2
+    assert "asked for a new or empty directory" in again[2]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("  parameters: [{name: transmision, low: 0, high: 3}]", "parameters.0.name: .* write `transmission`"),
+        ("  parameters: [{name: transmission, low: 3, high: 1}]", "parameters.0: asked for bounds with low < high"),
+        ("  parameters: [{name: transmission}]", "two finite bounds with a uniform prior"),
+        ("  parameters: []", "asked for free parameters"),
+        ("  parameters: [{name: a, target: initial, low: 0, high: 1, from: [1979-01-01]}]", "days within the run"),
+        (
+            "  parameters: [{name: transmission, low: 0, high: 3}]\n  data: [{variable: infectous}]",
+            "data.0.variable: .*write `infectious`",
+        ),
+        ("  parameters: [{name: transmission, low: 0, hihg: 3}]", "unknown key `hihg`; write `high`"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(
+    section: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"{SCHOOL}calibrate:\n{section}\n", "utf-8")
+    status, _, errors = run(monkeypatch, capsys, str(file))
+    assert status == 2
+    assert re.search(rf"own\.yaml:\d+:\d+ calibrate\..*{said}", errors), errors
+
+
+def test_dates_that_do_not_overlap_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.yaml"
+    section = "calibrate:\n  parameters: [{name: transmission, low: 0, high: 3}]\n"
+    file.write_text(SCHOOL.replace("start: 1978", "start: 1979") + section, "utf-8")
+    status, _, errors = run(monkeypatch, capsys, str(file))
+    assert status == 2
+    assert "asked for data within the run's 15 days, got 1978-01-22 to 1978-02-04" in errors
+
+
+def test_a_config_without_the_section_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(SCHOOL, "utf-8")
+    status, _, errors = run(monkeypatch, capsys, str(file))
+    assert status == 2
+    assert "asked for a section `calibrate`" in errors
+
+
+def test_the_tables_carry_labels_and_every_draw() -> None:
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1)
+    predictive = calibration.predict(fit, 50)
+    found = results.datasets(fit, predictive)
+    assert dict(found["posterior"].sizes) == {"chain": 1, "draw": 50}
+    assert set(found["posterior"].data_vars) == {"first", "growth"}
+    assert found["posterior_predictive"]["events"].sizes["time_events"] == growth.STEPS
+    np.testing.assert_array_equal(found["observed_data"]["events"].values[:, 0], fit.problem.counts)
+    assert 0.7 <= calibration.coverage(fit, predictive) <= 1
