@@ -21,7 +21,7 @@ from machine import machine, save
 from lpm import calibration
 from lpm.cache import use_compilation_cache
 from lpm.calibration import Parameter, Prior, Problem
-from lpm.calibration.parameters import draw_prior
+from lpm.calibration.priors import draw_prior
 from lpm.calibration.recovery import synthetic
 from lpm.config import load
 from lpm.series import Series

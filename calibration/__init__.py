@@ -6,7 +6,7 @@
 """
 
 from lpm.calibration.descent import adam
-from lpm.calibration.fitting import Fit, fit
+from lpm.calibration.fitting import fit
 from lpm.calibration.observation import Stream, stream
 from lpm.calibration.parameters import Parameter, Prior, to_params
 from lpm.calibration.posterior import coverage, draws, identified, intervals, predict
@@ -14,6 +14,7 @@ from lpm.calibration.problem import Problem
 from lpm.calibration.profiles import Profile, profile
 from lpm.calibration.recovery import Recovery, recover, recover_fit, synthetic
 from lpm.calibration.rejection import Rejection, reject
+from lpm.calibration.task import Fit
 
 __all__ = [
     "Fit",

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lpm.cache import use_compilation_cache
 from lpm.calibration import fitting, picture, posterior, results, setup
+from lpm.calibration.task import Fit
 from lpm.errors import InputError
 
 PICTURE = "fit.png"
@@ -60,9 +61,7 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
     _say(console, f"{fit.simulations:,} simulations, {time.perf_counter() - begun:.0f} s in all", "dim")
 
 
-def print_fit(
-    fit: fitting.Fit, predictive: posterior.Predictive, found: posterior.Identified, console: Console
-) -> None:
+def print_fit(fit: Fit, predictive: posterior.Predictive, found: posterior.Identified, console: Console) -> None:
     """The table of parameters, and below it what to think of it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("parameter", no_wrap=True)

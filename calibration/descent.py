@@ -14,9 +14,10 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 
 from lpm.calibration import objective
-from lpm.calibration.fitting import Budget, Fit, Start, Task, polished, score, screened
-from lpm.calibration.parameters import prior_deviation
+from lpm.calibration.fitting import polished, score, screened
+from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, simulator
+from lpm.calibration.task import Budget, Fit, Start, Task
 from lpm.errors import RunError
 
 REVERSE = 4  # simulations that a run with its gradient is counted as

@@ -7,147 +7,32 @@ a few further iterations are averaged, and what is left of their chance enters t
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from lpm.calibration import objective
 from lpm.calibration.gauss_newton import System, averaged, system
 from lpm.calibration.objective import Moments, Weights
-from lpm.calibration.parameters import prior_deviation, starting_points
-from lpm.calibration.problem import Problem, Simulator, keys, simulator
+from lpm.calibration.priors import prior_deviation, starting_points
+from lpm.calibration.problem import Problem, keys, simulator
+from lpm.calibration.task import Budget, Fit, Start, Task, Verdict
 from lpm.errors import RunError
 from lpm.kernels import random
 
-Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped"]
 SETTLED = 0.01  # squared length of a step, in posterior deviations, that is called converged
 CHANCE = 2.5  # steps up to so many times their expected squared length from chance alone are noise
 LOUD = 0.25  # squared chance above this, in posterior deviations, is no floor to stop at at once
 LONGEST = 1.5  # step, in prior deviations
 SCREENED, FEW = 6, 4  # points tried for each start, with so many realizations each
-TRIES = 6  # step lengths tried under the same seeds
+TRIES, FIRST_DAMPING = 6, 1e-2  # step lengths tried under the same seeds, and the damping of the first
 NEAR = 9.0  # squared step below which iterations pool what they see of the epidemic's chance
 QUIET = 4  # iterations whose steps were chance after which a start ends, however loud the chance
 JACOBIANS = 4  # near the end, so many are averaged; after that, iterations take plain simulations alone
 FAILURES = 3  # iterations in turn without a step that lowers the misfit
 LEAST_AVERAGES, ENOUGH = 2, 0.3  # and the chance, in posterior deviations, below which no more is averaged
 LAST = 2**30  # number of the first realization that no start has used
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Start:
-    """What became of one start.
-
-    Args:
-        number: from 0.
-        first, z: where it began and ended.
-        verdict: why it ended.
-        reason: of a dropped start.
-        score: minus the log of likelihood times prior at the end, under seeds that all starts share; inf if dropped.
-        dispersions: at the end, one for each stream.
-        jacobian: (n, size) dm / dz near the end, averaged over iterations; None if there is none.
-        history: of each iteration (misfit, squared step, squared step from chance).
-    """
-
-    number: int
-    first: np.ndarray
-    z: np.ndarray
-    verdict: Verdict
-    reason: str = ""
-    score: float = math.inf
-    dispersions: tuple[float, ...] = ()
-    jacobian: np.ndarray | None = None
-    history: tuple[tuple[float, float, float], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fit:
-    """A fitted problem.
-
-    Args:
-        problem: what was fitted.
-        z: (size,) the estimate: the mode of the posterior, averaged over seeds.
-        information: (size, size) J^T Sigma^-1 J, what the data say.
-        prior_information: (size, size) what the prior says.
-        chance: (size, size) covariance of z from the finite number of realizations.
-        weights: dispersions and covariance of the counts at the estimate.
-        curves: (realizations, n) expected counts at the last point simulated, those that died out left out.
-        died_out: share of realizations there that died out.
-        starts: what became of each.
-        simulations: realizations simulated, each direction of a Jacobian counted as one more.
-        realizations, seed: of the fit.
-        message: how it ended, in a sentence.
-    """
-
-    problem: Problem
-    z: np.ndarray
-    information: np.ndarray
-    prior_information: np.ndarray
-    chance: np.ndarray
-    weights: Weights
-    curves: np.ndarray
-    died_out: float
-    starts: tuple[Start, ...]
-    simulations: int
-    realizations: int
-    seed: int
-    message: str
-
-    @property
-    def values(self) -> np.ndarray:
-        """The parameters' values."""
-        return self.problem.values(self.z)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The posterior's covariance in z: that of the Laplace approximation, and of the estimate's own chance."""
-        return np.linalg.inv(self.information + self.prior_information) + self.chance
-
-
-class Budget:
-    """Counts simulations; one tally for all starts of a fit."""
-
-    def __init__(self, most: float = math.inf):
-        self.most, self.spent = most, 0
-
-    def take(self, simulations: int) -> bool:
-        """Whether there were so many left; they are spent then."""
-        if self.spent + simulations > self.most:
-            return False
-        self.spent += simulations
-        return True
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """What all starts of a fit share."""
-
-    problem: Problem
-    machine: Simulator
-    budget: Budget
-    realizations: int
-    seed: int
-    say: Callable[[str], None]
-
-    def seeds(self, first: int) -> random.Key:
-        """Keys of fresh realizations."""
-        return keys(self.seed, first, self.realizations)
-
-    def simulated(
-        self, z: np.ndarray, first: int, derivatives: bool, whatever_is_left: bool = False
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Curves of fresh realizations and their tangents, empty if not asked for; None if the budget is spent."""
-        cost = self.realizations * (1 + derivatives * self.problem.size)
-        if whatever_is_left:
-            self.budget.spent += cost
-        elif not self.budget.take(cost):
-            return None
-        if derivatives:
-            return self.machine.tangents(z, self.seeds(first))
-        return self.machine.curves(z, self.seeds(first)), np.empty((0, 0, 0))
 
 
 def fit(
@@ -216,16 +101,18 @@ def screened(task: Task, starts: int) -> np.ndarray:
 
 def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
     """One start, until its steps are chance."""
-    problem, begun, damping = task.problem, z, 1e-2
+    problem, begun, damping = task.problem, z, FIRST_DAMPING
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
-    pool: list[tuple[np.ndarray, np.ndarray]] = []
+    samples: list[np.ndarray] = []
+    jacobians: list[np.ndarray] = []
     verdict: Verdict = "out of iterations"
     quiet = failures = 0
     for iteration in range(iterations):
         near = bool(history) and history[-1][1] < NEAR
-        pool = pool if near else []
-        simulated = task.simulated(z, task.realizations * (1 + iteration + 1000 * number), len(pool) < JACOBIANS)
+        samples, jacobians = (samples, jacobians) if near else ([], [])
+        first = task.realizations * (1 + iteration + 1000 * number)
+        simulated = task.simulated(z, first, len(jacobians) < JACOBIANS)
         if simulated is None:
             verdict = "out of budget"
             break
@@ -236,29 +123,30 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             task.say(f"start {number}: dropped: {reason}")
             return Start(number, begun, z, "dropped", reason, history=tuple(history))
         dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5)
-        own = objective.mean_jacobian(found, tangents) if len(tangents) else np.mean([each for _, each in pool], axis=0)
-        pool.append((found.samples, own))
-        covariance = objective.shrunk_covariance([samples for samples, _ in pool])
-        jacobian = np.mean([each for _, each in pool], axis=0)
-        weights = objective.weigh(problem, dispersions, covariance, found.number)
-        here = system(problem, weights, found, curves, jacobian, z)
+        samples = [*samples, found.samples]
+        if len(tangents):
+            jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
+        weights = objective.weigh(problem, dispersions, objective.shrunk_covariance(samples), found.number)
+        here = system(problem, weights, found, curves, np.mean(jacobians, axis=0), z)
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))
         quiet += here.squared_step <= CHANCE * here.squared_chance
         if here.squared_step <= max(SETTLED, CHANCE * min(here.squared_chance, LOUD)) or quiet == QUIET:
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
             break
-        first = task.realizations * (1 + iteration + 1000 * number)
+        before = damping
         moved, damping = _moved(task, weights, here, z, task.seeds(first), damping)
         failures = failures + 1 if moved is None else 0
         if failures == FAILURES:
             verdict = "stuck"
             break
         z = z if moved is None else moved
-    if not pool:
+        if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
+            jacobians = []
+    if not samples:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
-    value = score(task, z, dispersions, [samples for samples, _ in pool])
-    jacobian = np.mean([each for _, each in pool], axis=0)
+    jacobian = np.mean(jacobians, axis=0) if jacobians else None
+    value = score(task, z, dispersions, samples)
     return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
 
 
@@ -277,9 +165,9 @@ def _moved(
         value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
         expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
         if value < here.value:
-            return z + step, max(damping / 5, 1e-6) if here.value - value > 0.5 * expected else damping
-        damping = max(damping, 1e-3) * 6
-    return None, min(damping, 10.0)
+            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2)
+        damping = max(damping, FIRST_DAMPING / 10) * 6
+    return None, FIRST_DAMPING  # other seeds may allow what these did not
 
 
 def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:
@@ -320,8 +208,7 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
             break
     if mean is None:
         raise RunError("the best start died out under other seeds; write more `realizations`, or narrower bounds")
-    longest = LONGEST * prior_deviation(problem.parameters)
-    step = mean.step / max(1.0, float(np.max(np.abs(mean.step) / longest)))
+    step = mean.step if mean.squared_step < NEAR else np.zeros_like(z)  # a long one is not to be trusted untried
     message = _message(best, ends, mean)
     task.say(message)
     return Fit(

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpm.calibration import likelihoods, parameters
+from lpm.calibration import likelihoods, priors
 from lpm.calibration.observation import Stream
 from lpm.calibration.parameters import Parameter
 from lpm.calibration.problem import Problem, of_streams
@@ -198,7 +198,7 @@ def dispersions(problem: Problem, old: Sequence[float], found: Moments, share_of
 @functools.partial(jax.jit, static_argnums=0)
 def _prior(free: tuple[Parameter, ...], z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     def minus(z: jax.Array) -> jax.Array:
-        return -parameters.log_prior(free, z)
+        return -priors.log_prior(free, z)
 
     return minus(z), jax.grad(minus)(z), jax.hessian(minus)(z)
 

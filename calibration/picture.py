@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpm.calibration import observation, posterior
-from lpm.calibration.fitting import Fit
-from lpm.calibration.parameters import draw_prior
 from lpm.calibration.posterior import Predictive
+from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import of_streams
+from lpm.calibration.task import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,10 +12,10 @@ from statistics import NormalDist
 import numpy as np
 
 from lpm.calibration import likelihoods
-from lpm.calibration.fitting import Fit
 from lpm.calibration.objective import DIED_OUT
-from lpm.calibration.parameters import prior_deviation
+from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, keys, of_streams, simulator
+from lpm.calibration.task import Fit
 
 LITTLE = 0.5  # posterior over prior deviation from which on something is called weakly identified
 NAMED = 0.3  # entries of a direction that are named

@@ -9,10 +9,11 @@ from statistics import NormalDist
 import numpy as np
 
 from lpm.calibration import objective
-from lpm.calibration.fitting import LONGEST, Fit
-from lpm.calibration.parameters import prior_deviation
+from lpm.calibration.fitting import LONGEST
 from lpm.calibration.posterior import LATER
+from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import keys, simulator
+from lpm.calibration.task import Fit
 
 TRACE = 1e-3  # of the prior, so that what the data do not say does not run away
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from lpm.calibration import fitting, posterior
-from lpm.calibration.fitting import Fit
 from lpm.calibration.objective import DIED_OUT
 from lpm.calibration.problem import Problem, keys, simulator, with_counts
+from lpm.calibration.task import Fit
 from lpm.errors import RunError
 
 ATTEMPTS = 20  # at an epidemic that does not die out

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lpm.calibration import likelihoods, posterior
-from lpm.calibration.parameters import draw_prior
+from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import Problem, keys, of_streams, simulator
 
 BATCH = 500

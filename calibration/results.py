@@ -12,9 +12,9 @@ import numpy as np
 
 import lpm
 from lpm.calibration import observation, posterior
-from lpm.calibration.fitting import Fit
 from lpm.calibration.posterior import Identified, Predictive
 from lpm.calibration.problem import of_streams
+from lpm.calibration.task import Fit
 from lpm.provenance import git_commit, versions
 
 if TYPE_CHECKING:

@@ -196,13 +196,16 @@ class _Drawn:
 def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array | None, course: Course) -> Shadow:
     """The shadow after a step of the course."""
     nothing = tuple(jnp.zeros_like(shadow.mass[0]) for _ in course.stages)
-    rule = shadow.rule
+    rule, infecting = shadow.rule, shadow.infecting
     fresh_in = (True, *(not inside for inside in shadow.inside))
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         drawn, leave, fork = constants
         layers, _ = before
-        moves = [_moves(stage, s, drawn, (leave, fork), inputs, course, rule) for s, stage in enumerate(course.passing)]
+        moves = [
+            _moves(stage, s, drawn, (leave, fork), inputs, course, rule, infecting)
+            for s, stage in enumerate(course.passing)
+        ]
         found = [_carry(rows, drawn, moves, course, fresh) for rows, fresh in zip(layers, fresh_in, strict=True)]
         return tuple(rows for rows, _ in found), found[0][1]
 
@@ -259,9 +262,19 @@ class _Move:
     d_first: jax.Array | None = None
 
 
-def _moves(stage: Stage, number: int, drawn: _Drawn, chances: Any, tangents: Any, course: Course, rule: str) -> _Move:
+def _moves(
+    stage: Stage,
+    number: int,
+    drawn: _Drawn,
+    chances: Any,
+    tangents: Any,
+    course: Course,
+    rule: str,
+    infecting: frozenset[int],
+) -> _Move:
     leave, fork = chances
-    weight = shadows.coupling(rule, drawn.leaves, leave[number], drawn.leave_word)
+    infects = course.first(stage.name) in infecting
+    weight = shadows.coupling(rule, drawn.leaves, leave[number], drawn.leave_word, infects)
     move = _Move(stage, drawn.leaves == 1, leave[number], weight * tangents[0][number])
     if len(stage.leads_to) == 1 or drawn.takes_first is None:
         return move
@@ -316,5 +329,8 @@ def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicat
         )
     row = after.shadow.arrivals[course.stages.index(course.stage(name))]
     return Indicator(
-        value, shadows.Flow(after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.rule)
+        value,
+        shadows.Flow(
+            after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.infecting, after.shadow.rule
+        ),
     )

@@ -1,19 +1,23 @@
 """Ghosts in groups: those whom one ghost infects, directly or not, within its household, school or workplace.
 
 In a group everybody meets everybody, so that all of a ghost's family there compete for the same contacts. The
-derivative must stay linear in the ghosts, so the competition cannot be simulated; it enters by two numbers for ghosts
-born in the group, chosen such that
+derivative must stay linear in the ghosts, so the competition cannot be simulated. It enters by how fast the contacts
+are used up of the ghost that came into the group, its *root* there, and of those born in it, its *family*: such that
+infections among m susceptible agents are as many, and come as late in the mean, as those of a stochastic epidemic with
+exponential infectious periods. Both follow from the recursion of its jump chain (Bailey 1975, The Mathematical Theory
+of Infectious Diseases, section 6.3). With i infectious and s susceptible agents, a the odds of infecting a given one
+before recovery, and time in infectious periods:
 
-- a ghost born in the group starts with the share 1 - 1/m of its m contacts, its parent being one of them;
-- of one ghost come, in the mean, as many infections in the group as of one real infection among m susceptible agents.
+    E(s, i) = (a s (1 + E(s - 1, i + 1)) + E(s, i - 1)) / (1 + a s)
+    W(s, i) = E(s, i) / (i (1 + a s)) + (a s W(s - 1, i + 1) + W(s, i - 1)) / (1 + a s)
 
-The second is the expected final size E of a stochastic epidemic with exponential infectious periods, from the recursion
-of its jump chain (Bailey 1975, The Mathematical Theory of Infectious Diseases, section 6.3):
+E is the number of infections to come, W the sum of the times until each. The linear system has three numbers: the root
+infects W1 of each contact in its life, a member of the family W2, beginning with the share v of its contacts that a
+newborn finds. With R = a m, D the infections of the family for each of the root's:
 
-    V(s, i) = (a s (1 + V(s - 1, i + 1)) + V(s, i - 1)) / (1 + a s),        E = V(m, 1)
+    E = W1 m (1 + D),    W2 m = D / (1 + D),    W / E = W1 / a + D^2 / (v R (1 + D)),    v = 1 - 1 / (m max(1, R))
 
-a = tau / (1 - tau), tau being the probability that one infects a given other one. If each family member infects R = m
-tau to begin with and those born in the group f R, then E = R / (1 - f R).
+which is a quadratic for D. Where it has no solution, its vertex is taken, which keeps E.
 """
 
 from __future__ import annotations
@@ -33,36 +37,40 @@ _LOW, _HIGH, _STEP = -6.0, 6.0, 0.25  # of log2(a m)
 
 
 @functools.lru_cache
-def _shares() -> np.ndarray:
-    """f for each of `_SIZES` and each log2(a m), (sizes, grid) float32."""
+def _contacts() -> np.ndarray:
+    """W1 (1 + a) / a, m W2 and v for each of `_SIZES` and each log2(a m): (3, sizes, grid) float32."""
     strength = 2.0 ** np.arange(_LOW, _HIGH + _STEP, _STEP)
-    table = np.zeros((len(_SIZES), len(strength)), np.float32)
+    table = np.zeros((3, len(_SIZES), len(strength)), np.float32)
     for row, m in enumerate(_SIZES):
         a = strength / m
-        more = np.zeros((m + 2, len(a)))  # V(s, i) for i = 0, 1, ...
+        number, wait = np.zeros((m + 2, len(a))), np.zeros((m + 2, len(a)))  # E(s, i) and W(s, i) for i = 0, 1, ...
         for s in range(1, m + 1):
-            new = np.zeros_like(more)
+            more, later = np.zeros_like(number), np.zeros_like(wait)
             for i in range(1, m + 2 - s):
-                new[i] = (a * s * (1 + more[i + 1]) + new[i - 1]) / (1 + a * s)
-            more = new
-        table[row] = (1 + a) / (m * a) - 1 / more[1]
+                more[i] = (a * s * (1 + number[i + 1]) + more[i - 1]) / (1 + a * s)
+                later[i] = (more[i] / i + a * s * wait[i + 1] + later[i - 1]) / (1 + a * s)
+            number, wait = more, later
+        table[:, row] = _solved(m, strength, number[1], wait[1] / number[1])
     return table
 
 
-def share(m: jax.Array, tau: jax.Array) -> jax.Array:
-    """The share f of the contacts of a ghost born in a group that it infects first.
+def _solved(m: int, strength: np.ndarray, number: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, ...]:
+    share = 1 - 1 / (m * np.maximum(1, strength))
+    gain = np.maximum(share * strength, 1e-9)
+    per_root = gain * (mean + np.sqrt(np.maximum(mean**2 - 4 * (number / strength - mean) / gain, 0))) / 2
+    per_root = np.clip(per_root, np.maximum(number / strength - 1, 0), None)  # a root infects no more than R
+    if m == 1:
+        per_root = np.zeros_like(per_root)
+    return number / (strength * (1 + per_root)) * (1 + strength / m), per_root / (1 + per_root), share
 
-    Args:
-        m: float32, contacts that could be infected.
-        tau: float32 of the same shape, the probability of infecting one of them.
-    """
-    tau = jnp.clip(tau, 1e-6, 1 - 1e-6)
-    column = jnp.clip((jnp.log2(tau / (1 - tau) * jnp.maximum(m, 1)) - _LOW) / _STEP, 0, (_HIGH - _LOW) / _STEP - 1e-3)
+
+def _looked_up(m: jax.Array, odds: jax.Array) -> tuple[jax.Array, ...]:
+    """The three numbers of `_contacts` for m contacts, float32, and odds a of infecting each, of the same shape."""
+    column = jnp.clip((jnp.log2(odds * jnp.maximum(m, 1)) - _LOW) / _STEP, 0, (_HIGH - _LOW) / _STEP - 1e-3)
     row = jnp.searchsorted(jnp.asarray(_SIZES, jnp.float32), m).clip(0, len(_SIZES) - 1)
     whole = column.astype(jnp.int32)
     part = column - whole.astype(jnp.float32)
-    table = jnp.asarray(_shares())
-    return (1 - part) * table[row, whole] + part * table[row, whole + 1]
+    return tuple((1 - part) * t[row, whole] + part * t[row, whole + 1] for t in jnp.asarray(_contacts()))
 
 
 @jax.tree_util.register_dataclass
@@ -72,15 +80,19 @@ class Family:
 
     Args:
         start: (n,) float32, the outgoing share at birth; on a graph the share that goes back to the parent.
-        left: (n,) float32, the share left after a step in groups; None on a graph.
+        left: the share left after a step in groups, of a root and of its family there, (n,) float32; None on a graph.
     """
 
     start: jax.Array
-    left: jax.Array | None
+    left: tuple[jax.Array, jax.Array] | None
 
 
 def family(
-    network: graph.Graph | groups.Households | groups.Groups, hazard: jax.Array, stayed: jax.Array, lasting: jax.Array
+    network: graph.Graph | groups.Households | groups.Groups,
+    hazard: jax.Array,
+    stayed: jax.Array,
+    lasting: jax.Array,
+    chance: jax.Array,
 ) -> Family:
     """The numbers of a layer's ghosts in a step.
 
@@ -89,6 +101,7 @@ def family(
         hazard: () or (n,) float32, per contact and step.
         stayed: (n,) uint8, who could be infected and was not.
         lasting: () float32, how many steps an infection infects.
+        chance: (n,) float32, the probability of a real infection, which ends a ghost.
     """
     words = bits.pack(stayed)
     if isinstance(network, graph.Graph):
@@ -99,15 +112,21 @@ def family(
         counts = groups.to_members(groups.group_counts(words, network), network).astype(jnp.float32) - stayed.astype(
             jnp.float32
         )
-    return Family(*_shared(counts, hazard, lasting))
+    return Family(*_shared(counts, hazard, lasting, chance))
 
 
-def _shared(m: jax.Array, hazard: jax.Array, lasting: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _shared(
+    m: jax.Array, hazard: jax.Array, lasting: jax.Array, chance: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     q = -jnp.expm1(-hazard)
-    stays = 1 - 1 / jnp.maximum(lasting, 1)
-    tau = q / (1 - (1 - q) * stays)
-    wanted = tau * share(m, tau)  # infections of each contact, over the whole infectious time
-    start = 1 - 1 / jnp.maximum(m, 1)
-    start = jnp.minimum(start, wanted / jnp.maximum(q, 1e-9))
-    left = (1 - q * start / jnp.maximum(wanted, 1e-9)) / jnp.maximum(stays, 1e-6)
-    return start, jnp.clip(left, 0, 1 - q)
+    stays = (1 - 1 / jnp.maximum(lasting, 1)) * (1 - chance)
+    infects = q / (1 - (1 - q) * stays)  # a given one, before it recovers
+    odds = jnp.clip(infects / jnp.maximum(1 - infects, 1e-6), 1e-6, 1e6)
+    by_root, by_member, share = _looked_up(m, odds)
+    wanted_root, wanted = infects * by_root, by_member / jnp.maximum(m, 1)
+    start = jnp.minimum(share, wanted / jnp.maximum(q, 1e-9))
+
+    def left(first: jax.Array, total: jax.Array) -> jax.Array:  # of a geometric series with that first term and sum
+        return jnp.clip((1 - first / jnp.maximum(total, 1e-9)) / jnp.maximum(stays, 1e-6), 0, 1)
+
+    return start, (left(q, wanted_root), left(q * start, wanted))

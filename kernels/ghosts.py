@@ -15,8 +15,7 @@ in each step. That
 starts with the
    outgoing share 1 - 1/s, s being the number of its contacts that could be infected.
 3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
-therefore have an
-   outgoing of their own, which falls faster.
+therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class Used:
 
     Args:
         hazards: see `Hazards`.
-        left: the share that ghosts born in a group keep, (n,) float32; None for other ghosts.
+        left: the share that ghosts in groups keep, (n,) float32; None on a graph.
         classes: static.
     """
 
@@ -207,7 +206,10 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
-    family = tuple(families.family(layer.network, layer.hazards[0], stayed, lasting) for layer in exposure.contacts)
+    family = tuple(
+        families.family(layer.network, layer.hazards[0], stayed, lasting, exposure.chance)
+        for layer in exposure.contacts
+    )
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         value, exposure, stayed, family = constants
@@ -241,13 +243,12 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, family)
     )
     hazards = tuple(layer.hazards for layer in exposure.contacts for _ in layer.channels)
-    left = tuple(
-        shared.left if flag else None
-        for layer, shared in zip(exposure.contacts, family, strict=True)
-        for flag in layer.channels
-    )
+    left = tuple(each for shared in family for each in (shared.left or (None,)))
     used = Used(hazards, left, classes) if inside else None
-    return dataclasses.replace(flow, mass=mass, outgoing=tuple(rest), inside=inside, used=used, leaving=None)
+    infecting = frozenset(k for kinds in classes for k in kinds)
+    return dataclasses.replace(
+        flow, mass=mass, outgoing=tuple(rest), inside=inside, infecting=infecting, used=used, leaving=None
+    )
 
 
 def _infected_by_rates(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, classes: Classes) -> Flow:

@@ -65,6 +65,7 @@ class Shadow:
         arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was
             `progress`.
         inside: for each channel, whether it belongs to ghosts born in its own groups; static.
+        infecting: the stages that infect; static.
         rule: static.
     """
 
@@ -73,6 +74,7 @@ class Shadow:
     course: Typical
     arrivals: Rows | None = None
     inside: tuple[bool, ...] = dataclasses.field(default=(), metadata={"static": True})
+    infecting: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
     rule: str = dataclasses.field(default="cavity", metadata={"static": True})
 
 
@@ -88,8 +90,7 @@ class Flow:
         used: how the contacts of ghosts were used up by the event, or None.
         leaving: () float32, the mean chance of the event; None for an infection.
         kinds: static.
-        inside: see `Shadow`.
-        rule: static.
+        inside, infecting, rule: see `Shadow`; static.
     """
 
     value: jax.Array
@@ -99,6 +100,7 @@ class Flow:
     leaving: jax.Array | None
     kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     inside: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
+    infecting: frozenset[int] = dataclasses.field(metadata={"static": True})
     rule: str = dataclasses.field(metadata={"static": True})
 
 
@@ -108,12 +110,15 @@ def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
     return Shadow(mass, (), Typical(jnp.zeros(kinds, jnp.float32), jnp.zeros(kinds, jnp.float32)), rule=rule)
 
 
-def widened(shadow: Shadow, inside: tuple[bool, ...]) -> Shadow:
-    """The shadow with further channels, still zero, until it has those given."""
+def widened(shadow: Shadow, other: Shadow | Flow) -> Shadow:
+    """The shadow with further channels, still zero, until it has those of the other, and with its infecting stages."""
     rows = tuple(jnp.zeros_like(row) for row in shadow.mass)
-    more = inside[len(shadow.inside) :]
+    more = other.inside[len(shadow.inside) :]
     return dataclasses.replace(
-        shadow, outgoing=(*shadow.outgoing, *(rows for _ in more)), inside=(*shadow.inside, *more)
+        shadow,
+        outgoing=(*shadow.outgoing, *(rows for _ in more)),
+        inside=(*shadow.inside, *more),
+        infecting=shadow.infecting | other.infecting,
     )
 
 
@@ -173,31 +178,36 @@ def symmetric(forward: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Ar
     return lax.custom_linear_solve(lambda y: y, x, lambda _, y: forward(y), symmetric=True)
 
 
-def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array) -> jax.Array:
+def coupling(rule: str, happens: jax.Array, chance: jax.Array, word: jax.Array, infecting: bool = False) -> jax.Array:
     """What an agent's chance of an event weighs in the derivative, given whether the event happened.
 
-    The expectation of a right weight is 1: then it does not matter whether it falls on those who had the event and
-    would not have had it, on those who would have had it, or on both, as long as ghosts live on as they should.
+    The expectation of a right weight is 1: it falls on those who did not have the event and would have had it, or on
+    those who had it and would not have had it. The first makes a ghost that is ahead of the agent itself, the second
+    one that stays behind. `cavity` takes the first, but the second for stages that infect: then the ghost is always
+    the one that infects more, and infects those who were spared. One that infects less would have to spare those who
+    were infected, which it cannot, and where groups are small that is not the same.
 
     Args:
         rule: see `RULES`.
         happens: (n,) uint8.
         chance: () or (n,) float32.
         word: (n,) uint32, the draw.
+        infecting: whether the stage that the event ends infects.
 
     Returns:
         (n,) float32.
     """
-    if rule == "smooth":  # those who did not have the event (right coupling: Arya et al. 2022, section 2.3)
-        return jnp.where(happens == 1, 0, 1 / jnp.maximum(1 - chance, 1e-6))
-    if (
-        rule == "gumbel"
-    ):  # the slope of a logistic curve instead of a step (Jang et al. 2017; Maddison et al. 2017, equation 12)
-        inside = jnp.clip(chance, 1e-6, 1 - 1e-6)
-        odds = jnp.log(inside) - jnp.log1p(-inside)
+    if rule == "cavity" and infecting:  # left coupling
+        return jnp.where(happens == 1, 1 / jnp.maximum(chance, 1e-6), 0)
+    if rule in ("cavity", "smooth"):  # right coupling (Arya et al. 2022, section 2.3), unless nobody is left
+        rare = chance < 1 - 1e-6
+        return jnp.where(rare, jnp.where(happens == 1, 0, 1 / jnp.where(rare, 1 - chance, 1)), 1)
+    if rule == "gumbel":  # a logistic curve instead of a step (Jang et al. 2017; Maddison et al. 2017, equation 12)
+        within = jnp.clip(chance, 1e-6, 1 - 1e-6)
+        odds = jnp.log(within) - jnp.log1p(-within)
         u = jnp.clip(random.uniform(word), 1e-6, 1 - 1e-6)
         soft = jax.nn.sigmoid((odds - jnp.log(u) + jnp.log1p(-u)) / TEMPERATURE)
-        return soft * (1 - soft) / (TEMPERATURE * inside * (1 - inside))
+        return soft * (1 - soft) / (TEMPERATURE * within * (1 - within))
     return jnp.ones_like(word, jnp.float32)
 
 
@@ -222,7 +232,7 @@ def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
     """The derivative of being in one of some stages."""
     mass = tuple(shadow.mass[k] for k in kinds)
     outgoing = tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing)
-    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.inside, shadow.rule)
+    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.inside, shadow.infecting, shadow.rule)
 
 
 def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array) -> Flow:
@@ -236,20 +246,23 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         happens: (n,) uint8, whether it would happen to the agent in these stages.
         chance: () or (n,) float32, its probability.
     """
-    kinds, rule = flow.kinds, flow.rule
+    kinds, rule, infecting = flow.kinds, flow.rule, flow.infecting
     fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
 
     def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
         value, word, happens, chance = constants
-        fresh = coupling(rule, happens, chance, word) * inputs[0]
+        weights = {
+            infects: coupling(rule, happens, chance, word, infects) for infects in {k in infecting for k in kinds}
+        }
         drawn = happens.astype(jnp.float32)
 
-        def leaving(k: Any, row: Any, fresh: Any) -> Any:
+        def leaving(k: Any, row: Any, root: bool) -> Any:
             own = value == k
+            fresh = weights[k in infecting] * inputs[0] if root else 0
             return jnp.where(own, drawn * row + fresh, chance * row)
 
         return tuple(
-            tuple(leaving(k, row, fresh if root else 0) for k, row in zip(kinds, rows, strict=True))
+            tuple(leaving(k, row, root) for k, row in zip(kinds, rows, strict=True))
             for rows, root in zip(layers, fresh_in, strict=True)
         )
 
@@ -271,7 +284,7 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
         keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
         mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
         return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None)
-    shadow = widened(shadow, flow.inside)
+    shadow = widened(shadow, flow)
     outgoing = shadow.outgoing if flow.used is None else flow.used.apply(shadow.outgoing, flow.value)
     kinds = flow.kinds
 

@@ -134,14 +134,24 @@ def _with_shadows(model: Model, rule: shadows.Rule, params: Any, state: State, k
         after = jax.eval_shape(lambda s: model.step(params, model.init(params, s, key), key)[0], state)
         more = jax.tree.map(_with_layers_of, state, after, is_leaf=_is_stages)
         if str(jax.tree.structure(more)) == str(jax.tree.structure(state)):
-            return state
+            break
         state = more
+    # How long stages typically last is known after a step; the rest of this one is not computed.
+    after, _ = model.step(params, model.init(params, state, key), key)
+    return jax.tree.map(_with_course_of, state, after, is_leaf=_is_stages)
+
+
+def _with_course_of(stages: Any, other: Any) -> Any:
+    if not _is_stages(stages) or stages.shadow is None:
+        return stages
+    course = jax.lax.stop_gradient(other.shadow.course)
+    return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, course=course))
 
 
 def _with_layers_of(stages: Any, other: Any) -> Any:
     if not _is_stages(stages) or stages.shadow is None:
         return stages
-    return dataclasses.replace(stages, shadow=shadows.widened(stages.shadow, other.shadow.inside))
+    return dataclasses.replace(stages, shadow=shadows.widened(stages.shadow, other.shadow))
 
 
 def _settled(state: State) -> State:

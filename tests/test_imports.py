@@ -15,7 +15,7 @@ FOLDERS = {"lpm": "lpm", "kernels": "lpm.kernels", "calibration": "lpm.calibrati
 
 # Who may import a library at all; and, of the slow ones, who may do so when itself imported rather than when called.
 ALLOWED_ANYWHERE = {
-    "xarray": ["lpm.store", "lpm.store.*", "lpm.plot*", "lpm.report"],
+    "xarray": ["lpm.store", "lpm.store.*", "lpm.plot*", "lpm.report", "lpm.studies.*", "lpm.calibration.results"],
     "zarr": ["lpm.store", "lpm.store.*", "lpm.plot*"],
     "tensorstore": ["lpm.store", "lpm.store.*"],
     "mpi4py": ["lpm.distributed"],

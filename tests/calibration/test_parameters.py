@@ -8,17 +8,14 @@ import pytest
 from lpm.calibration.parameters import (
     Parameter,
     Prior,
-    draw_prior,
     forward,
     inverse,
     located,
-    log_prior,
     names,
-    prior_deviation,
-    starting_points,
     to_params,
     values,
 )
+from lpm.calibration.priors import draw_prior, log_prior, prior_deviation, starting_points
 
 CASES = {
     "both": Parameter("x", ("x",), 0.5, 4),

@@ -252,7 +252,7 @@ def test_the_schema_for_editors_is_current() -> None:
 
 def test_the_schema_describes_what_the_loader_takes() -> None:
     schema = export_schema()
-    assert set(schema["properties"]) == {"model", "settings", "run", "compare", "title"}
+    assert set(schema["properties"]) == {"model", "settings", "run", "compare", "title", "calibrate"}
     run = schema["$defs"]["RunSection"]["properties"]
     assert run["seed"]["default"] == 0
     assert run["start"]["anyOf"][0] == {"format": "date", "type": "string"}

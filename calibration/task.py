@@ -1,0 +1,129 @@
+"""What fits share: their starts, their budget of simulations, and what they return."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from lpm.calibration.objective import Weights
+from lpm.calibration.problem import Problem, Simulator, keys
+from lpm.kernels import random
+
+Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """What became of one start.
+
+    Args:
+        number: from 0.
+        first, z: where it began and ended.
+        verdict: why it ended.
+        reason: of a dropped start.
+        score: minus the log of likelihood times prior at the end, under seeds that all starts share; inf if dropped.
+        dispersions: at the end, one for each stream.
+        jacobian: (n, size) dm / dz near the end, averaged over iterations; None if there is none.
+        history: of each iteration (misfit, squared step, squared step from chance).
+    """
+
+    number: int
+    first: np.ndarray
+    z: np.ndarray
+    verdict: Verdict
+    reason: str = ""
+    score: float = math.inf
+    dispersions: tuple[float, ...] = ()
+    jacobian: np.ndarray | None = None
+    history: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted problem.
+
+    Args:
+        problem: what was fitted.
+        z: (size,) the estimate: the mode of the posterior, averaged over seeds.
+        information: (size, size) J^T Sigma^-1 J, what the data say.
+        prior_information: (size, size) what the prior says.
+        chance: (size, size) covariance of z from the finite number of realizations.
+        weights: dispersions and covariance of the counts at the estimate.
+        curves: (realizations, n) expected counts at the last point simulated, those that died out left out.
+        died_out: share of realizations there that died out.
+        starts: what became of each.
+        simulations: realizations simulated, each direction of a Jacobian counted as one more.
+        realizations, seed: of the fit.
+        message: how it ended, in a sentence.
+    """
+
+    problem: Problem
+    z: np.ndarray
+    information: np.ndarray
+    prior_information: np.ndarray
+    chance: np.ndarray
+    weights: Weights
+    curves: np.ndarray
+    died_out: float
+    starts: tuple[Start, ...]
+    simulations: int
+    realizations: int
+    seed: int
+    message: str
+
+    @property
+    def values(self) -> np.ndarray:
+        """The parameters' values."""
+        return self.problem.values(self.z)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The posterior's covariance in z: that of the Laplace approximation, and of the estimate's own chance."""
+        return np.linalg.inv(self.information + self.prior_information) + self.chance
+
+
+class Budget:
+    """Counts simulations; one tally for all starts of a fit."""
+
+    def __init__(self, most: float = math.inf):
+        self.most, self.spent = most, 0
+
+    def take(self, simulations: int) -> bool:
+        """Whether there were so many left; they are spent then."""
+        if self.spent + simulations > self.most:
+            return False
+        self.spent += simulations
+        return True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What all starts of a fit share."""
+
+    problem: Problem
+    machine: Simulator
+    budget: Budget
+    realizations: int
+    seed: int
+    say: Callable[[str], None]
+
+    def seeds(self, first: int) -> random.Key:
+        """Keys of fresh realizations."""
+        return keys(self.seed, first, self.realizations)
+
+    def simulated(
+        self, z: np.ndarray, first: int, derivatives: bool, whatever_is_left: bool = False
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Curves of fresh realizations and their tangents, empty if not asked for; None if the budget is spent."""
+        cost = self.realizations * (1 + derivatives * self.problem.size)
+        if whatever_is_left:
+            self.budget.spent += cost
+        elif not self.budget.take(cost):
+            return None
+        if derivatives:
+            return self.machine.tangents(z, self.seeds(first))
+        return self.machine.curves(z, self.seeds(first)), np.empty((0, 0, 0))
