@@ -15,8 +15,8 @@ import numpy as np
 from machine import machine, peak_memory_gb, save, spread
 
 from lpm import networks
-from lpm.config import build_world, load
 from lpm.batch import Engine
+from lpm.config import build_world, load
 
 RESULT = Path(__file__).parent / "results" / "core.json"
 
