@@ -33,14 +33,17 @@ from lpm.kernels import bits, graph, groups
 
 LARGEST = 256  # members that could be infected; in larger groups contacts hardly compete
 _SIZES = np.unique(np.concatenate([np.arange(1, 33), np.geomspace(32, LARGEST, 13).round()]).astype(int))
-_LOW, _HIGH, _STEP = -6.0, 6.0, 0.25  # of log2(a m)
+_LOW, _HIGH, _STEP = -6.0, 6.0, 0.125  # of log2(a m)
 
 
 @functools.lru_cache
 def _contacts() -> np.ndarray:
-    """W1 (1 + a) / a, m W2 and v for each of `_SIZES` and each log2(a m): (3, sizes, grid) float32."""
+    """W1 (1 + a) / 2 a, m W2 and v, each from 0 to 1, for each m and log2(a m): (LARGEST + 1, grid) uint32.
+
+    In 11, 11 and 10 bits of one number, since each agent looks one up in each step.
+    """
     strength = 2.0 ** np.arange(_LOW, _HIGH + _STEP, _STEP)
-    table = np.zeros((3, len(_SIZES), len(strength)), np.float32)
+    table = np.zeros((3, len(_SIZES), len(strength)))
     for row, m in enumerate(_SIZES):
         a = strength / m
         number, wait = np.zeros((m + 2, len(a))), np.zeros((m + 2, len(a)))  # E(s, i) and W(s, i) for i = 0, 1, ...
@@ -51,7 +54,9 @@ def _contacts() -> np.ndarray:
                 later[i] = (more[i] / i + a * s * wait[i + 1] + later[i - 1]) / (1 + a * s)
             number, wait = more, later
         table[:, row] = _solved(m, strength, number[1], wait[1] / number[1])
-    return table
+    nearest = np.searchsorted(_SIZES, np.arange(LARGEST + 1)).clip(0, len(_SIZES) - 1)
+    first, second, third = np.rint(table.clip(0, 1) * np.array([2047, 2047, 1023])[:, None, None]).astype(np.uint32)
+    return (first | second << 11 | third << 22)[nearest]
 
 
 def _solved(m: int, strength: np.ndarray, number: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -61,16 +66,20 @@ def _solved(m: int, strength: np.ndarray, number: np.ndarray, mean: np.ndarray) 
     per_root = np.clip(per_root, np.maximum(number / strength - 1, 0), None)  # a root infects no more than R
     if m == 1:
         per_root = np.zeros_like(per_root)
-    return number / (strength * (1 + per_root)) * (1 + strength / m), per_root / (1 + per_root), share
+    return number / (strength * (1 + per_root)) * (1 + strength / m) / 2, per_root / (1 + per_root), share
 
 
 def _looked_up(m: jax.Array, odds: jax.Array) -> tuple[jax.Array, ...]:
     """The three numbers of `_contacts` for m contacts, float32, and odds a of infecting each, of the same shape."""
-    column = jnp.clip((jnp.log2(odds * jnp.maximum(m, 1)) - _LOW) / _STEP, 0, (_HIGH - _LOW) / _STEP - 1e-3)
-    row = jnp.searchsorted(jnp.asarray(_SIZES, jnp.float32), m).clip(0, len(_SIZES) - 1)
-    whole = column.astype(jnp.int32)
-    part = column - whole.astype(jnp.float32)
-    return tuple((1 - part) * t[row, whole] + part * t[row, whole + 1] for t in jnp.asarray(_contacts()))
+    table = jnp.asarray(_contacts())
+    column = (jnp.log2(odds * jnp.maximum(m, 1)) - _LOW) * (1 / _STEP) + 0.5
+    column = jnp.clip(column, 0, table.shape[1] - 1).astype(jnp.int32)
+    row = jnp.clip(m, 0, LARGEST).astype(jnp.int32)
+    found = table.reshape(-1).at[row * table.shape[1] + column].get(mode="promise_in_bounds")
+    parts = (found & 2047, (found >> 11) & 2047, found >> 22)
+    return tuple(
+        part.astype(jnp.float32) * jnp.float32(1 / most) for part, most in zip(parts, (2047, 2047, 1023), strict=True)
+    )
 
 
 @jax.tree_util.register_dataclass
@@ -123,7 +132,7 @@ def _shared(
     infects = q / (1 - (1 - q) * stays)  # a given one, before it recovers
     odds = jnp.clip(infects / jnp.maximum(1 - infects, 1e-6), 1e-6, 1e6)
     by_root, by_member, share = _looked_up(m, odds)
-    wanted_root, wanted = infects * by_root, by_member / jnp.maximum(m, 1)
+    wanted_root, wanted = 2 * infects * by_root, by_member / jnp.maximum(m, 1)
     start = jnp.minimum(share, wanted / jnp.maximum(q, 1e-9))
 
     def left(first: jax.Array, total: jax.Array) -> jax.Array:  # of a geometric series with that first term and sum

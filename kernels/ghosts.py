@@ -166,7 +166,7 @@ def _left(rows: Rows, value: jax.Array, classes: Classes, hazards: Hazards, left
 def sums(network: graph.Graph | groups.Households | groups.Groups, values: jax.Array) -> jax.Array:
     """The sum of (n,) float32 over each agent's contacts, itself left out; symmetric, and so is its derivative."""
     if isinstance(network, graph.Graph):
-        return shadows.symmetric(lambda v: graph.neighbour_sums(v, network), values)
+        return graph.neighbour_sums(values, network)
     if isinstance(network, groups.Households):
         return shadows.symmetric(lambda v: groups.housemate_sums(v, network), values)
     inside = network.group < network.size.shape[0]

@@ -12,7 +12,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits
+from lpm.kernels import bits, shadows
 
 
 @jax.tree_util.register_dataclass
@@ -56,11 +56,15 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
 
 
 def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
-    """The sum of a real value over each agent's neighbours: (n,) float32 to (n,) float32."""
-    padded = bits.settle(jnp.pad(values, (0, 1)))
+    """The sum of a real value over each agent's neighbours: (n,) float32 to (n,) float32; it can be differentiated."""
     axis = 1 if graph.by_agent else 0
-    sums = [padded.at[row].get(mode="promise_in_bounds").sum(axis) for row in graph.rows]
-    return in_agent_order(jnp.concatenate(sums), graph)
+
+    def forward(values: jax.Array) -> jax.Array:
+        padded = bits.settle(jnp.pad(values, (0, 1)))
+        sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), axis) for row in graph.rows]
+        return in_agent_order(jnp.concatenate(sums), graph)
+
+    return shadows.symmetric(forward, values)
 
 
 def degrees(graph: Graph) -> jax.Array:

@@ -138,8 +138,14 @@ def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
 
 def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
     """The sum of a real value over each group: (n,) float32 to (groups,) float32."""
-    padded = jnp.pad(values, (0, 1))
-    return jnp.concatenate([padded.at[row].get(mode="promise_in_bounds").sum(0) for row in groups.rows])
+
+    def forward(values: jax.Array) -> jax.Array:
+        padded = bits.settle(jnp.pad(values, (0, 1)))
+        return jnp.concatenate(
+            [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows]
+        )
+
+    return shadows.linear(forward, lambda v: to_members(v, groups), values, groups.size.shape)
 
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:

@@ -112,8 +112,12 @@ def sums(values: jax.Array, strata: Strata) -> jax.Array:
     rows = []
     for region, (low, high) in enumerate(zip(strata.bounds[:-1], strata.bounds[1:], strict=True)):
         first = region * strata.shape[1]
-        band = jnp.arange(first, first + strata.shape[1]).astype(jnp.uint8)[:, None]
-        rows.append(jnp.where(strata.code[None, low:high] == band, values[None, low:high], 0).sum(1))
+        band = jnp.arange(first, first + strata.shape[1]).astype(jnp.uint8)[:, None, None]
+        # In rows of 512, which are summed lane by lane first: a loop that is vectorised.
+        fill = (0, -(high - low) % 512)
+        code = jnp.pad(strata.code[low:high], fill).reshape(1, -1, 512)
+        value = jnp.pad(values[low:high], fill).reshape(1, -1, 512)
+        rows.append(bits.fused_sum(jnp.where(code == band, value, 0), 1).sum(1))
     return jnp.stack(rows)
 
 

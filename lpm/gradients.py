@@ -1,47 +1,46 @@
-"""Does a gradient hold? Derivatives of observables against central differences under common random numbers."""
+"""Derivatives of observed curves for few parameters, and whether they hold against differences between runs."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
 
+from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import simulate
+from lpm.errors import InputError
 from lpm.kernels import random, shadows
 from lpm.model import Model
 from lpm.observe import Observable
 from lpm.state import State
 from lpm.world import World
 
-SLOPE, COSINE = 0.05, 0.99  # a derivative holds if its slope is as near to 1, and its cosine above
-DOUBTFUL = 0.05  # standard errors above this decide nothing
+Method = shadows.Rule | Literal["differences"]
+CHANGE = 0.05  # h, if nothing else is said
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """One observable's derivative with respect to one parameter, over the whole recorded curve.
+class Jacobian:
+    """Observed curves and their derivatives, realization by realization; take the mean over the first axis.
 
     Args:
-        parameter: path of the entry in the parameters.
-        observable: name.
-        slope: of the estimate regressed on the reference; 1 if right.
-        error: standard error of the slope over realizations, from both.
-        cosine: between the two mean curves; 1 if right.
-        verdict: "holds", "off", "unsure" (the error is too large to tell), "cut" (the estimate is zero and the
-            reference is not), "none" (both are zero).
+        parameters: names, in the order of the derivatives.
+        values: for each observable, (realizations, steps, ...) float32.
+        derivatives: for each observable, (realizations, parameters, steps, ...) float32.
+        method: that they were found with.
     """
 
-    parameter: str
-    observable: str
-    slope: float
-    error: float
-    cosine: float
-    verdict: str
+    parameters: tuple[str, ...]
+    values: dict[str, np.ndarray]
+    derivatives: dict[str, np.ndarray]
+    method: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +64,11 @@ class GradientCheck:
         """Whether nothing is off or cut."""
         return not any(each.verdict in ("off", "cut") for each in self.comparisons)
 
+    def counted(self) -> dict[Verdict, int]:
+        """How many comparisons came to each verdict that there is."""
+        numbers = {verdict: sum(each.verdict == verdict for each in self.comparisons) for verdict in VERDICTS}
+        return {verdict: number for verdict, number in numbers.items() if number}
+
     def __str__(self) -> str:
         width = max(len("parameter"), *(len(each.parameter) for each in self.comparisons))
         wide = max(len("observable"), *(len(each.observable) for each in self.comparisons))
@@ -72,15 +76,94 @@ class GradientCheck:
         for each in self.comparisons:
             numbers = f"{each.slope:6.3f}  ± {each.error:5.3f}  {each.cosine:6.4f}"
             lines.append(f"{each.parameter:{width}}  {each.observable:{wide}}  {numbers}  {each.verdict}")
-        found = {
-            verdict: sum(each.verdict == verdict for each in self.comparisons)
-            for verdict in ("holds", "off", "cut", "unsure", "none")
-        }
-        lines.append(
-            f"rule {self.rule}, {self.realizations} realizations: "
-            + ", ".join(f"{n} {v}" for v, n in found.items() if n)
-        )
-        return "\n".join([*lines, *self.warnings])
+        found = ", ".join(f"{number} {verdict}" for verdict, number in self.counted().items())
+        return "\n".join([*lines, f"rule {self.rule}, {self.realizations} realizations: {found}", *self.warnings])
+
+
+def jacobian(
+    world: World,
+    parameters: Sequence[str] | Mapping[str, Any] | None = None,
+    *,
+    steps: int,
+    observables: Sequence[str] | None = None,
+    realizations: int = 1,
+    seed: int = 0,
+    method: Method = "cavity",
+    change: float | Mapping[str, float] = CHANGE,
+    order: Literal[2, 4] = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Jacobian:
+    """Derivatives of whole observed curves with respect to some tens of parameters.
+
+    J_k(t) = d y_t(theta + e d_k) / de at e = 0,        d_k = theta_k, the entry's own values, if it is named
+
+    so that a named scalar's derivative with respect to itself is J_k / theta_k. "differences" runs the same draws with
+    changed parameters (Glasserman 2004, section 7.1):
+
+        order 2: D(h) = (y(theta + h d) - y(theta - h d)) / 2h,        order 4: (4 D(h) - D(2h)) / 3
+
+    Which is better: a rule follows each parameter through one simulation, so that its noise is lower and its cost
+    does not grow with a smaller h; but it is an approximation, which `check_gradient` measures (docs/gradients.md has
+    figures). Differences are right for every model, also one with parts that carry no derivative, up to terms
+    of h^2 (order 4: h^4); they cost `order` plain runs for each parameter and realization, and their noise grows as h
+    falls and as runs with the same draws part. Take a rule where `check_gradient` says that it holds and for more than
+    a few parameters; take differences where a rule is off or cut.
+
+    Args:
+        world: what is simulated.
+        parameters: paths of entries, such as "transmission" or "disease.mean_days.exposed", a number at the end being a
+            position on the last axis ("disease.fork.admission.4"); or a mapping of names to directions d_k, pytrees as
+            the world's parameters. None for all entries that are not zero.
+        steps: how many steps.
+        observables: names; None for all.
+        realizations: how many simulations; noise falls with their square root.
+        seed: of the draws.
+        method: a rule of `simulate`, or "differences".
+        change: h, for all parameters or by name (0.05 for those left out). A number of agents is rounded, so take h
+            such that it changes by several agents. For "differences" only.
+        order: for "differences" only.
+        progress: called with the realizations done and their number.
+
+    Returns:
+        values and derivatives, see `Jacobian`.
+
+    Raises:
+        InputError: for names that the world does not have and entries that are zero.
+
+    >>> from lpm.settings import Calendar
+    >>> from lpm.worlds import sir
+    >>> world = sir.build(sir.Settings(agents=300, contacts=sir.Contacts("well_mixed"), transmission=0.3), Calendar(10))
+    >>> found = jacobian(world, ["transmission", "infectious_days"], steps=10, observables=["infectious"])
+    >>> found.derivatives["infectious"].shape
+    (1, 2, 10)
+    """
+    if method != "differences" and method not in shadows.RULES:
+        known = (*shadows.RULES, "differences")
+        raise InputError(f"method: asked for one of {', '.join(known)}, got {method!r}; {_nearest(method, known)}")
+    directions = dict(parameters) if isinstance(parameters, Mapping) else _directions(world.params, parameters)
+    seen = _observed(world, observables)
+    if method == "differences":
+        moved, weights = _moved(world.params, directions, change, order)
+    else:
+        stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
+    values: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
+    derivatives: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
+    for realization in range(realizations):  # in turn, so that one is in memory at a time
+        key = random.key(seed, realization)
+        if method == "differences":
+            runs = _plain(world.model, seen, steps, moved, world.state, key)
+            value = {name: run[0] for name, run in runs.items()}
+            derivative = {name: np.tensordot(weights, np.asarray(run[1:], np.float64), 1) for name, run in runs.items()}
+        else:
+            value, derivative = _ruled(world.model, seen, steps, method, world.params, stacked, world.state, key)
+        for name in values:
+            values[name].append(np.asarray(value[name], np.float32))
+            derivatives[name].append(np.asarray(derivative[name], np.float32))
+        if progress:
+            progress(realization + 1, realizations)
+    stacked_values = {name: np.stack(parts) for name, parts in values.items()}
+    stacked_derivatives = {name: np.stack(parts) for name, parts in derivatives.items()}
+    return Jacobian(tuple(directions), stacked_values, stacked_derivatives, method)
 
 
 def check_gradient(
@@ -91,33 +174,29 @@ def check_gradient(
     observables: Sequence[str] | None = None,
     realizations: int = 32,
     seed: int = 0,
-    change: float | Mapping[str, float] = 0.05,
+    change: float | Mapping[str, float] = CHANGE,
     rule: shadows.Rule = "cavity",
+    progress: Callable[[int, int], None] | None = None,
 ) -> GradientCheck:
-    """Compare derivatives with central differences under common random numbers.
+    """Compare a rule's derivatives with central differences of fourth order under common random numbers.
 
-    Each entry of the parameters is changed as a whole, in proportion to its values: d y((1 + e) theta) / de at e = 0.
-    The reference is the fourth-order difference (4 D(h) - D(2h)) / 3 with D(h) = (y((1 + h) theta) - y((1 - h) theta))
-    / 2h.
+    Both as in `jacobian`, each entry of the parameters changed as a whole, in proportion to its values; see `compare`
+    for what they are held to.
 
     Args:
         world: what is simulated.
         steps: how many steps, at least 4; take the whole epidemic.
-        parameters: paths of entries, such as "transmission" or "disease.mean_days.exposed"; None for all that are not
-            zero.
-        observables: names; None for all.
-        realizations: pairs of runs, at least 2; errors fall with their square root.
-        seed: of the draws.
-        change: h, for all parameters or by path (0.05 for those left out); smaller is less biased and noisier. A number
-            of agents is rounded, so take h such that it changes by several agents.
+        parameters, observables, seed, change: see `jacobian`; the reference also takes steps of 2h.
+        realizations: how many of both, at least 3; errors fall with their square root.
         rule: see `simulate`.
+        progress: called with the simulations done and their number, one of each kind for a realization.
 
     Returns:
         the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any
-        more.
+        more, and where a change of a parameter changed nothing.
 
     Raises:
-        ValueError: for names that the world does not have.
+        InputError: for names that the world does not have.
 
     >>> from lpm.settings import Calendar
     >>> from lpm.worlds import sir
@@ -126,71 +205,128 @@ def check_gradient(
     >>> [(each.parameter, each.observable) for each in found.comparisons]
     [('transmission', 'infectious')]
     """
-    if realizations < 2 or steps < 4:
-        raise ValueError(
-            f"check_gradient: asked for at least 2 realizations and 4 steps, got {realizations} and {steps}"
+    if realizations < FEWEST or steps < 4:
+        raise InputError(
+            f"check_gradient: asked for at least {FEWEST} realizations and 4 steps, got {realizations} and {steps}; "
+            f"write realizations={max(realizations, FEWEST)}, steps={max(steps, 4)}"
         )
-    directions = _directions(world.params, parameters)
-    seen = tuple(each for each in world.observables if observables is None or each.name in observables)
-    unknown = set(observables or ()) - {each.name for each in seen}
-    if unknown:
-        raise ValueError(
-            f"check_gradient: the world has no observables {sorted(unknown)}; "
-            f"it has {[each.name for each in world.observables]}"
-        )
-    keys = jax.vmap(lambda r: random.key(seed, r))(jnp.arange(realizations))
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
-    values, estimates = _derivatives(world.model, seen, steps, rule, world.params, stacked, world.state, keys)
-    run = functools.partial(_values, world.model, seen, steps)
+
+    def told(before: int) -> Callable[[int, int], None]:
+        return lambda done, total: progress(before + done, 2 * total) if progress else None
+
+    both = {"steps": steps, "observables": observables, "realizations": realizations, "seed": seed}
+    found = jacobian(world, parameters, method=rule, progress=told(0), **both)  # type: ignore[arg-type]
+    reference = jacobian(
+        world,
+        parameters,
+        method="differences",
+        order=4,
+        change=change,
+        progress=told(realizations),
+        **both,  # type: ignore[arg-type]
+    )
     comparisons, warnings = [], []
-    for number, (path, direction) in enumerate(directions.items()):
-        h = change if isinstance(change, int | float) else change.get(path, 0.05)
-
-        def at(factor: float, direction: Any = direction) -> dict[str, np.ndarray]:
-            moved = jax.tree.map(lambda value, by: value + jnp.float32(factor) * by, world.params, direction)
-            return {name: np.asarray(found, np.float64) for name, found in run(moved, world.state, keys).items()}
-
-        up, down, far_up, far_down = at(h), at(-h), at(2 * h), at(-2 * h)
-        for each in seen:
-            near, far = up[each.name] - down[each.name], far_up[each.name] - far_down[each.name]
-            reference = ((8 * near - far) / (12 * h)).reshape(realizations, -1)
-            estimate = np.asarray(estimates[each.name], np.float64)[:, number]
-            comparisons.append(_compare(path, each.name, estimate.reshape(realizations, -1), reference))
-            if _grows(np.asarray(values[each.name]).mean(0), estimate.mean(0)):
-                warnings.append(
-                    f"d {each.name} / d {path} still grows when the value has come to rest: do not trust it"
-                )
+    for number, name in enumerate(found.parameters):
+        estimates, references = (
+            {key: value[:, number] for key, value in each.derivatives.items()} for each in (found, reference)
+        )
+        comparisons += [compare(name, key, estimates[key], references[key]) for key in estimates]
+        if not any(each.any() for each in references.values()) and any(each.any() for each in estimates.values()):
+            warnings.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
+        warnings += [
+            f"d {key} / d {name} still grows when the value has come to rest: do not trust it"
+            for key, estimate in estimates.items()
+            if _grows(found.values[key].mean(0), estimate.mean(0))
+        ]
     return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
 
 
 def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
-    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    paths = {
-        ".".join(str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path): i
-        for i, (path, _) in enumerate(leaves)
-    }
+    """The change of the whole parameters that each name stands for."""
+    found, tree = tree_flatten_with_path(params)
+    leaves = {keystr(path, simple=True, separator="."): leaf for path, leaf in found}
+
+    def direction(name: str) -> Any:
+        stem, _, last = name.rpartition(".")
+        at = (..., int(last)) if name not in leaves else ...
+        values = {path: jnp.zeros_like(leaf) for path, leaf in leaves.items()}
+        path = name if name in leaves else stem
+        values[path] = values[path].at[at].set(leaves[path][at])
+        return jax.tree.unflatten(tree, list(values.values()))
+
     if names is None:
-        names = [path for path, i in paths.items() if np.any(np.asarray(leaves[i][1]) != 0)]
-    unknown = set(names) - paths.keys()
-    if unknown:
-        raise ValueError(f"check_gradient: the parameters have no {sorted(unknown)}; they have {list(paths)}")
-    zeros = [jnp.zeros_like(leaf) for _, leaf in leaves]
+        names = [path for path, leaf in leaves.items() if np.any(np.asarray(leaf) != 0)]
+    problems = [problem for name in names if (problem := _unknown(name, leaves))]
+    if problems:
+        raise InputError(problems)
+    chosen = {name: direction(name) for name in names}
+    zero = [
+        name for name, each in chosen.items() if not any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(each))
+    ]
+    if zero:
+        raise InputError(
+            f"parameters: asked for entries to change in proportion, got {', '.join(zero)}, which is zero; "
+            "leave it out, or give `jacobian` a direction"
+        )
+    return chosen
 
-    def only(i: int) -> Any:
-        return jax.tree.unflatten(tree, [leaves[i][1] if i == j else zero for j, zero in enumerate(zeros)])
 
-    return {name: only(paths[name]) for name in names}
+def _unknown(name: str, leaves: Mapping[str, Any]) -> str | None:
+    """What is wrong with the name of a parameter."""
+    stem, _, last = name.rpartition(".")
+    if name in leaves:
+        return None
+    if stem in leaves and last.isdigit():
+        shape = np.shape(leaves[stem])
+        if shape and int(last) < shape[-1]:
+            return None
+        return f"parameters: asked for position {last} of {stem}, got the shape {shape}; write {stem}, or a smaller one"
+    known = ", ".join(leaves)
+    return f"parameters: asked for some of {known}, got {name!r}; {_nearest(name, tuple(leaves))}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    ends = {path.rpartition(".")[2]: path for path in known}
+    near = difflib.get_close_matches(name, [*known, *ends], 1, 0.5)
+    return f"write `{ends.get(near[0], near[0])}`" if near else "write one of them"
+
+
+def _observed(world: World, names: Sequence[str] | None) -> tuple[Observable, ...]:
+    known = [each.name for each in world.observables]
+    problems = [
+        f"observables: asked for some of {', '.join(known)}, got {name!r}; {_nearest(name, known)}"
+        for name in names or ()
+        if name not in known
+    ]
+    if problems:
+        raise InputError(problems)
+    return tuple(each for each in world.observables if names is None or each.name in names)
+
+
+def _moved(
+    params: Any, directions: dict[str, Any], change: float | Mapping[str, float], order: int
+) -> tuple[Any, np.ndarray]:
+    """The parameters and all their changes, stacked; and what each of the changes weighs in each derivative."""
+    shifts = {1: 1 / 2, -1: -1 / 2} if order == 2 else {1: 8 / 12, -1: -8 / 12, 2: -1 / 12, -2: 1 / 12}
+    all_moved, weights = [params], np.zeros((len(directions), len(directions) * len(shifts)))
+    for number, (name, direction) in enumerate(directions.items()):
+        h = change if isinstance(change, int | float) else change.get(name, CHANGE)
+        for place, (times, weight) in enumerate(shifts.items()):
+            by = jnp.float32(times * h)
+            all_moved.append(jax.tree.map(lambda value, d, by=by: value + by * d, params, direction))
+            weights[number, number * len(shifts) + place] = weight / h
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *all_moved), weights
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _values(
-    model: Model, observe: tuple[Observable, ...], steps: int, params: Any, state: State, keys: random.Key
+def _plain(
+    model: Model, observe: tuple[Observable, ...], steps: int, moved: Any, state: State, key: random.Key
 ) -> dict[str, jax.Array]:
-    return jax.lax.map(lambda key: simulate(model, params, state, key, steps=steps, observe=observe)[1], keys)
+    return jax.lax.map(lambda params: simulate(model, params, state, key, steps=steps, observe=observe)[1], moved)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _derivatives(
+def _ruled(
     model: Model,
     observe: tuple[Observable, ...],
     steps: int,
@@ -198,37 +334,14 @@ def _derivatives(
     params: Any,
     directions: Any,
     state: State,
-    keys: random.Key,
+    key: random.Key,
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    def one(key: random.Key) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        def curve(p: Any) -> dict[str, jax.Array]:
-            return simulate(model, p, state, key, steps=steps, observe=observe, rule=rule)[1]
+    def curve(p: Any) -> dict[str, jax.Array]:
+        return simulate(model, p, state, key, steps=steps, observe=observe, rule=rule)[1]
 
-        # One primal run serves all directions; it is the same for each, so the first stands for all.
-        values, found = jax.vmap(lambda d: jax.jvp(curve, (params,), (d,)))(directions)
-        return jax.tree.map(lambda x: x[0], values), found
-
-    return jax.lax.map(one, keys)
-
-
-def _compare(parameter: str, observable: str, estimate: np.ndarray, reference: np.ndarray) -> Comparison:
-    mean, true = estimate.mean(0), reference.mean(0)
-    size = true @ true
-    if size == 0:
-        return Comparison(parameter, observable, np.nan, np.nan, np.nan, "none" if not mean.any() else "unsure")
-    slopes = (estimate - reference) @ true / size
-    slope = float(mean @ true / size)
-    error = float(slopes.std(ddof=1) / len(slopes) ** 0.5)
-    cosine = float(mean @ true / np.sqrt(size * (mean @ mean))) if mean.any() else 0.0
-    if not mean.any():
-        verdict = "cut"
-    elif abs(slope - 1) > SLOPE + 2 * error:
-        verdict = "off"
-    elif error > DOUBTFUL:
-        verdict = "unsure"
-    else:
-        verdict = "holds" if abs(slope - 1) <= SLOPE and cosine > COSINE else "off"
-    return Comparison(parameter, observable, slope, error, cosine, verdict)
+    # One primal run serves all directions; it is the same for each, so the first stands for all.
+    values, found = jax.vmap(lambda direction: jax.jvp(curve, (params,), (direction,)))(directions)
+    return jax.tree.map(lambda x: x[0], values), found
 
 
 def _grows(value: np.ndarray, derivative: np.ndarray) -> bool:
