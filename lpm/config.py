@@ -75,10 +75,13 @@ class Config:
     calibrate: CalibrateSection | None = None
 
 
-def shipped() -> dict[str, Path]:
-    """The configs that come with lpm, by name."""
+def shipped(studies: bool = False) -> dict[str, Path]:
+    """The configs that come with lpm, or its studies, by name."""
     folder = Path(str(importlib.resources.files("lpm") / "configs"))
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    study = re.compile("^study:", re.MULTILINE)
+    return {
+        file.stem: file for file in sorted(folder.glob("*.yaml")) if bool(study.search(file.read_text("utf-8"))) == studies
+    }
 
 
 def find(name_or_path: str | Path = DEFAULT) -> Path:

@@ -1,0 +1,382 @@
+"""A study's file, read and checked: every scenario's config is loaded and tried before the first run."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lpm import config as configs
+from lpm.config import Config
+from lpm.errors import InputError
+from lpm.schema_check import validated
+from lpm.schema_yaml import Document, one_line, parse
+from lpm.studies import outcomes as of
+from lpm.studies.layout import MOST_LEVERS, CapacitySection, StudyLayout, StudySection
+from lpm.studies.outcomes import Outcome, UnitCost
+from lpm.studies.scenarios import Change, Draft, drafts
+from lpm.trial import SMALL, agents_setting
+from lpm.world import World
+
+ROOT = ("study",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """A scenario that has been checked.
+
+    Args:
+        name: of the scenario.
+        config: the base with its changes.
+        changes: `key=value` each.
+        why: for people.
+        cost: of the measures, more than the baseline's, at the population's full size.
+        levers: those that are on.
+    """
+
+    name: str
+    config: Config
+    changes: tuple[str, ...] = ()
+    why: str = ""
+    cost: float = 0.0
+    levers: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A study that has been checked.
+
+    Args:
+        title: one line.
+        scenarios: the baseline first.
+        realizations: of each.
+        outcomes: what the tables say.
+        effect: the outcome that costs are set against, if there is a total.
+        capacity: what must not be exceeded, at the population's full size.
+        costs: of the outcomes.
+        currency: of all costs.
+        levers: names of those whose combinations are among the scenarios.
+        path, text: of the file.
+    """
+
+    title: str
+    scenarios: tuple[Scenario, ...]
+    realizations: int
+    outcomes: tuple[Outcome, ...]
+    effect: Outcome | None
+    capacity: CapacitySection | None
+    costs: tuple[UnitCost, ...]
+    currency: str
+    levers: tuple[str, ...]
+    path: Path
+    text: str
+
+    @property
+    def base(self) -> Config:
+        """The baseline's config."""
+        return self.scenarios[0].config
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the scenarios."""
+        return tuple(scenario.name for scenario in self.scenarios)
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a study: one's own by its path, or one that comes with lpm by its name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path, known = Path(name_or_path), configs.shipped(studies=True)
+    if path.is_file():
+        return path
+    name = str(name_or_path).removesuffix(".yaml")
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, 1)
+    advice = f"write `{near[0]}`" if near else f"write a path, or one that comes with lpm: {', '.join(known)}"
+    what = "a folder" if path.is_dir() else "no file and no shipped study of that name"
+    raise InputError(f"{name_or_path}:1:1 study: asked for a study's YAML file, got {what}; {advice}")
+
+
+def load(path: str | Path, *, realizations: int | None = None, agents: int | None = None) -> Study:
+    """A study, read and checked; small worlds are built of every scenario, and nothing is written.
+
+    Args:
+        path: a file, or the name of a study that comes with lpm.
+        realizations: instead of the file's.
+        agents: instead of the base's.
+    Raises:
+        InputError: with all problems that were found.
+
+    >>> load("nyc-lockdown-dates", realizations=2, agents=1000).names[0]
+    'as it was'
+    """
+    file = find(path)
+    raw = file.read_bytes()
+    document = parse(raw, str(file))
+    layout, section = _section(document)
+    if realizations is not None and realizations < 1:
+        document.problems.append(f"--realizations: asked for at least 1, got {realizations}; write `--realizations 10`")
+    _stop_at(document)
+    assert layout is not None and section is not None  # noqa: PT018, or there had been a problem
+    base = _base(document, section, file.parent, agents)
+    assert base is not None
+    drawn = [Draft(section.baseline, (), ROOT), *drafts(section, base.document.data)]
+    _check_drafts(document, section, drawn)
+    _stop_at(document)
+    chosen = [_config(document, section, base, draft) for draft in drawn]
+    _stop_at(document)
+    world = _tried(document, chosen, drawn)
+    _stop_at(document)
+    study = _answers(document, layout, section, drawn, chosen, world)
+    _stop_at(document)
+    return dataclasses.replace(
+        study, realizations=realizations or section.realizations, path=file, text=raw.decode("utf-8-sig")
+    )
+
+
+def _stop_at(document: Document) -> None:
+    if document.problems:
+        raise InputError(document.in_order())
+
+
+def _section(document: Document) -> tuple[StudyLayout | None, StudySection | None]:
+    """The layout and the section `study`."""
+    if not isinstance(document.data, dict) or "study" not in document.data:
+        if isinstance(document.data, dict) and "model" in document.data:
+            document.report((), "asked for a study, got a config; write `lpm run`, or name it as `base:` of a study")
+        elif not document.problems:
+            document.report((), "asked for the key study, got none; write for example `study: {base: nyc-2020}`")
+        return None, None
+    layout = validated(StudyLayout, document, ())
+    section = validated(StudySection, document, ROOT)
+    return layout, section
+
+
+def _base(document: Document, section: StudySection, folder: Path, agents: int | None) -> Config | None:
+    """The base's config, with the changes that all scenarios share."""
+    beside = folder / section.base
+    try:
+        file = beside if beside.is_file() else configs.find(section.base)
+    except InputError as error:
+        document.report((*ROOT, "base"), error.problems[0].partition("config: ")[2])
+        _stop_at(document)
+        return None
+    changes = [Change(key, value, (*ROOT, "set", key)) for key, value in section.set.items()]
+    for change in changes:
+        if change.key.startswith("run.realizations"):
+            message = "asked for changes of the base, got its realizations; write `realizations:` under `study`"
+            document.report(change.origin, message, key=True)
+    base = _loaded(document, file, changes, (*ROOT, "base"))
+    _stop_at(document)
+    if base is not None and agents is not None:
+        key, _ = agents_setting(base.settings) or ("", None)
+        if not key:
+            document.problems.append(
+                "--agents: asked for a number of agents, got a base without that setting; write it under `set`"
+            )
+        else:
+            base = configs.load(file, [*base.overrides, f"{key}={agents}"], {key: "--agents"})
+        _stop_at(document)
+    return base
+
+
+def _loaded(
+    document: Document, file: Path, changes: Iterable[Change], origin: tuple[str | int, ...], before: Iterable[str] = ()
+) -> Config | None:
+    """A config with changes; what is wrong is reported where the study's file says so."""
+    changes = list(changes)
+    try:
+        return configs.load(file, [*before, *(change.text for change in changes)])
+    except InputError as error:
+        for problem in error.problems:
+            _relocate(document, problem, changes, origin)
+    return None
+
+
+def _relocate(document: Document, problem: str, changes: list[Change], origin: tuple[str | int, ...]) -> None:
+    """Report what `lpm.config` said of an override at the place in the study that it came from."""
+    for change in changes:
+        said = f"--set {one_line(change.text)} "
+        if problem.startswith(said):
+            field, _, message = problem.removeprefix(said).partition(": ")
+            below = field.removeprefix(change.key).strip(".").split(".") if field != change.key else []
+            inside = tuple(int(part) if part.isdigit() else part for part in below if part)
+            document.report((*change.origin, *inside), f"{message}" if inside else f"{field}: {message}")
+            return
+    if origin[-1:] == ("base",):
+        document.problems.append(problem)
+    else:
+        document.report(origin, f"with its changes the base has a mistake: {problem}", key=True)
+
+
+def _check_drafts(document: Document, section: StudySection, drawn: list[Draft]) -> None:
+    """What no single scenario's config shows: names, keys that must not differ, levers that contradict."""
+    names = [draft.name for draft in drawn]
+    for draft in drawn[1:]:
+        if names.count(draft.name) > 1:
+            document.report(draft.origin, f"got the name {draft.name!r} twice; write another one", key=True)
+        for change in draft.changes:
+            if not change.key.startswith("settings."):
+                document.report(
+                    change.origin,
+                    f"asked for a key under settings, so that scenarios can be compared, got {change.key}; "
+                    "write it as `set` under `study`, for all scenarios",
+                    key=True,
+                )
+    if len(drawn) == 1:
+        document.report(ROOT, "asked for something to compare with the base, got no scenario; write `scenarios:`")
+    if len(section.levers) > MOST_LEVERS:
+        message = f"asked for at most {MOST_LEVERS} levers, got {len(section.levers)}; write fewer"
+        document.report((*ROOT, "levers"), f"{message}, or `scenarios:` with the combinations you want")
+    pools = (("scenarios", section.scenarios), ("levers", section.levers))
+    for kind, pool in pools:
+        for name, each in pool.items():
+            _check_shifts(document, (*ROOT, kind, name), each.shift, drawn)
+    _check_levers(document, drawn)
+    cube = section.latin_hypercube
+    for key, (low, high) in cube.over.items() if cube else ():
+        if not low < high:
+            asked = f"asked for a lowest and a higher value, got {low:g} and {high:g}; write `{key}: [{high:g}, ...]`"
+            document.report((*ROOT, "latin_hypercube", "over", key), asked)
+    for key, values in section.grid.items():
+        if not values:
+            document.report((*ROOT, "grid", key), f"asked for values, got an empty list; write `{key}: [0.5, 1.0]`")
+
+
+def _check_shifts(
+    document: Document, origin: tuple[str | int, ...], shift: Mapping[str, int], drawn: list[Draft]
+) -> None:
+    for key in shift:
+        place = (*origin, "shift", key)
+        if not any(change.origin == place for draft in drawn for change in draft.changes):
+            document.report(
+                place, f"asked for a key of the base with dates below it, got {key}; write `settings.schedule`", True
+            )
+
+
+def _check_levers(document: Document, drawn: list[Draft]) -> None:
+    """Two levers that change one value could not both be on."""
+    pairs = [draft for draft in drawn if len(draft.levers) == 2]
+    for draft in pairs:
+        first: dict[str, Change] = {}
+        for change in draft.changes:
+            clash = next(
+                (k for k in first if k == change.key or f"{k}.".startswith(f"{change.key}.") or
+                 f"{change.key}.".startswith(f"{k}.")), None
+            )  # fmt: skip
+            if clash is not None and first[clash].origin[:3] != change.origin[:3]:
+                document.report(
+                    change.origin,
+                    f"asked for levers that change different values, got {change.key}, which "
+                    f"{first[clash].origin[2]} changes too; write each value in one lever",
+                    key=True,
+                )
+                continue
+            first[change.key] = change
+
+
+def _config(document: Document, section: StudySection, base: Config, draft: Draft) -> Config | None:
+    return _loaded(document, base.path, draft.changes, draft.origin, base.overrides) if draft.changes else base
+
+
+def _tried(document: Document, chosen: list[Config | None], drawn: list[Draft]) -> World | None:
+    """Build each scenario small: all must observe the same things in the same places. The baseline's small world."""
+    first: World | None = None
+    for config, draft in zip(chosen, drawn, strict=True):
+        assert config is not None
+        try:
+            world = _small(config)
+        except InputError as error:
+            for problem in error.problems:
+                document.report(draft.origin, f"its world cannot be built: {problem}", key=True)
+            continue
+        first = world if first is None else first
+        mine, others = ((sorted(each.name for each in w.observables), w.coords) for w in (world, first))
+        if mine != others:
+            document.report(
+                draft.origin,
+                f"asked for the observables and labels of the base ({others}), got {mine}; "
+                "write changes that keep them",
+                key=True,
+            )
+    return first
+
+
+def _small(config: Config) -> World:
+    key, agents = agents_setting(config.settings) or ("", 0)
+    if agents is not None and agents <= SMALL:
+        return configs.build_world(config)
+    try:
+        small = configs.load(config.path, [*config.overrides, f"{key}={SMALL}"])
+    except InputError:
+        small = config
+    return configs.build_world(small)
+
+
+def _answers(
+    document: Document,
+    layout: StudyLayout,
+    section: StudySection,
+    drawn: list[Draft],
+    chosen: list[Config | None],
+    world: World | None,
+) -> Study:
+    """Outcomes, capacity and costs, checked against what the world observes."""
+    observables = world.observables if world else ()
+
+    def tried(path: tuple[str | int, ...], make: Any, *values: Any, key: bool = False) -> Any:
+        try:
+            return make(*values)
+        except ValueError as error:
+            document.report(path, str(error), key=key)
+            return None
+
+    wanted = [
+        tried((*ROOT, "outcomes", number), of.outcome, text, observables)
+        for number, text in enumerate(section.outcomes)
+    ]
+    outcomes = tuple(filter(None, wanted)) or of.usual(observables)
+    totals = [each for each in outcomes if each.kind == "total"]
+    effect = next((each for each in totals if each.variable == "deaths"), totals[0] if totals else None)
+    if section.effect is not None:
+        effect = tried((*ROOT, "effect"), of.outcome, section.effect, observables)
+        if effect is not None and effect not in outcomes:
+            outcomes = (*outcomes, effect)
+    capacity = section.capacity
+    if capacity is not None:
+        tried((*ROOT, "capacity", "variable"), of.outcome, f"days of {capacity.variable}", observables)
+    currencies: dict[str, tuple[str | int, ...]] = {}
+    costs = []
+    for name, value in section.costs.items():
+        place = (*ROOT, "costs", name)
+        outcome = tried(place, of.costed, name, observables, key=True)
+        amount = tried(place, of.money, value)
+        if amount is not None:
+            currencies.setdefault(amount[1], place)
+        if outcome is not None and amount is not None:
+            costs.append(UnitCost(outcome, amount[0], name))
+    scenarios = []
+    for draft, config in zip(drawn, chosen, strict=True):
+        total = 0.0
+        for value, place in draft.costs:
+            amount = tried(place, of.money, value)
+            if amount is not None:
+                currencies.setdefault(amount[1], place)
+                total += amount[0]
+        assert config is not None
+        changes = tuple(change.text for change in draft.changes)
+        scenarios.append(Scenario(draft.name, config, changes, draft.why, total, draft.levers))
+    for currency, place in list(currencies.items())[1:]:
+        document.report(place, f"asked for one currency, got {currency} after {next(iter(currencies))}; write all alike")
+    currency = next(iter(currencies), "")
+    levers = tuple(section.levers)
+    title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"
+    return Study(
+        title, tuple(scenarios), section.realizations, outcomes, effect, capacity, tuple(costs), currency, levers,
+        Path(), "",
+    )  # fmt: skip

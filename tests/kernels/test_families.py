@@ -1,0 +1,68 @@
+"""Ghosts in a group: how many they infect and when, against a stochastic epidemic in the group."""
+
+from math import comb
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpm.kernels import families
+
+
+def final_size(m, escapes):
+    """Expected infections among m susceptible agents by one infectious agent (Ball 1986, Adv. Appl. Prob. 18, 289).
+
+    `escapes(k)` is the probability that k given agents all escape one infectious agent.
+    """
+    chance = np.zeros(m + 1)
+    for k in range(m + 1):
+        earlier = sum(comb(m - w, k - w) * chance[w] / escapes(m - k) ** (w + 1) for w in range(k))
+        chance[k] = (comb(m, k) - earlier) * escapes(m - k) ** (k + 1)
+    return np.arange(m + 1) @ chance
+
+
+def linear_epidemic(m, hazard, days, steps):
+    """New infections of a root and its family in each step, as the numbers of `families` let them come."""
+    start, left = families._shared(jnp.float32([m]), jnp.float32(hazard), jnp.float32(days), jnp.float32([0]))
+    start, root_left, left = (float(np.asarray(x)[0]) for x in (start, *left))
+    q, stays = 1 - np.exp(-hazard), 1 - 1 / days
+    root, family, born = 1.0, 0.0, []
+    for _ in range(steps):
+        born.append(m * q * (root + family))
+        root, family = root * root_left * stays, family * left * stays + start * born[-1]
+    return np.array(born)
+
+
+def simulated_epidemics(m, hazard, days, steps, runs):
+    """New infections in each step, mean over runs of a chain binomial."""
+    rng = np.random.default_rng(0)
+    susceptible, infectious, born = np.full(runs, m), np.ones(runs, int), []
+    for _ in range(steps):
+        new = rng.binomial(susceptible, 1 - np.exp(-hazard * infectious))
+        infectious = infectious + new - rng.binomial(infectious, 1 / days)
+        susceptible = susceptible - new
+        born.append(new.mean())
+    return np.array(born)
+
+
+@pytest.mark.parametrize(("m", "contacts"), [(1, 1.0), (2, 2.0), (3, 1.0), (4, 3.0), (8, 1.5)])
+def test_a_root_and_its_family_infect_as_many_as_an_epidemic_of_exponential_periods(m, contacts):
+    days = 400.0  # a short step, so that it is a process in continuous time, to 1 / days
+    hazard = contacts / m / days
+    expected = final_size(m, lambda k: 1 / (1 + k * contacts / m))
+    assert linear_epidemic(m, hazard, days, 40_000).sum() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("m", "contacts"), [(2, 3.0), (3, 2.0), (5, 2.0), (14, 1.5)])
+def test_they_infect_as_late_as_an_epidemic(m, contacts):
+    """Mean time of infection within 5 %, of 20,000 epidemics."""
+    days, steps = 10.0, 200
+    born = linear_epidemic(m, contacts / m / days, days, steps)
+    found = simulated_epidemics(m, contacts / m / days, days, steps, 20_000)
+    time = np.arange(steps)
+    assert born.sum() == pytest.approx(found.sum(), rel=0.05)
+    assert born @ time / born.sum() == pytest.approx(found @ time / found.sum(), rel=0.05)
+
+
+def test_nobody_is_infected_where_nobody_can_be():
+    assert linear_epidemic(0, 0.1, 10.0, 50).sum() == 0
