@@ -93,6 +93,33 @@ def calibrate(
 
 
 @app.command()
+def study(
+    file: Annotated[str, typer.Argument(help="A study's file, or the name of one that comes with lpm.")],
+    out: Annotated[Path | None, typer.Option(help="A directory for the runs and the answers.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts only, as in an array job.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Do what is missing in --out.")] = False,
+    realizations: Annotated[int | None, typer.Option(help="How many runs of each scenario.")] = None,
+    agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
+) -> None:
+    """Compare scenarios with a baseline under the same draws: a table here, answers, and a page to send on."""
+    from lpm.studies import command
+
+    command.study(file, out, task, resume, realizations, agents, Console())
+
+
+@app.command("study-collect")
+def study_collect(
+    directory: Annotated[Path, typer.Argument(help="The --out of `lpm study`.")],
+) -> None:
+    """Join the runs of a study, also of an unfinished one, and write its answers anew."""
+    from lpm.studies import command
+
+    command.collect(directory, Console())
+
+
+@app.command()
 def show(
     stores: Annotated[list[Path], typer.Argument(metavar="DIR", help="The directories that runs printed.")],
     picture: Annotated[
@@ -116,6 +143,33 @@ def validate(config: Config = DEFAULT, set: Set = []) -> None:  # noqa: B006
     from lpm import commands
 
     commands.validate(config, set, Console())
+
+
+@app.command()
+def check_gradient(
+    config: Config = DEFAULT,
+    parameters: Annotated[str | None, typer.Option(metavar="NAMES", help="Some only, such as a,b.c,b.d.3.")] = None,
+    observables: Annotated[str | None, typer.Option(metavar="NAMES", help="Some only, separated by commas.")] = None,
+    rule: Annotated[str, typer.Option(help="cavity, smooth, straight_through or gumbel.")] = "cavity",
+    realizations: Annotated[int, typer.Option(help="How many; errors fall with their square root.")] = 32,
+    change: Annotated[
+        str | None, typer.Option(metavar="H", help="Of the parameters in the differences: 0.05, or initial=0.2,...")
+    ] = None,
+    set: Set = [],  # noqa: B006
+    agents: Annotated[int | None, typer.Option(help="How many agents; if not said, at most 10,000.")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many days.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
+) -> None:
+    """Hold a world's derivatives against differences between runs: which are right, off or cut.
+
+    Exit status 1 if one is off or cut.
+    """
+    from lpm import commands
+
+    wanted = {"parameters": parameters, "observables": observables, "rule": rule}
+    numbers = {"realizations": realizations, "change": change}
+    if not commands.check_gradient(config, set, agents, steps, seed, Console(), **wanted, **numbers):
+        raise typer.Exit(1)
 
 
 @app.command()

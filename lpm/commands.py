@@ -230,6 +230,42 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     _say(console, f"Its model was built and traced with {agents:,} agents", style="dim")
 
 
+def check_gradient(
+    config: str,
+    settings: list[str],
+    agents: int | None,
+    steps: int | None,
+    seed: int | None,
+    console: Console,
+    **wanted: Any,
+) -> bool:
+    """Print which derivatives of a config's world hold; whether nothing is off or cut."""
+    _say(console, f"lpm {lpm.__version__}, derivatives of {config}", style="dim")  # before the slow imports
+
+    from lpm import check_gradient as check
+    from lpm.config import build_world, load
+    from lpm.trial import agents_setting
+
+    options = _options(config, settings, agents=agents, steps=steps, seed=seed)
+    overrides = [*settings, *(f"{key}={value}" for key, (_, value) in options.items())]
+    chosen = load(config, overrides, {key: option for key, (option, _) in options.items()})
+    key, many = agents_setting(chosen.settings) or ("", 0)
+    if agents is None and (many is None or many > check.ENOUGH):
+        chosen = load(config, [*overrides, f"{key}={check.ENOUGH}"])
+        said = "all agents" if many is None else f"{many:,} agents"
+        _say(console, f"{check.ENOUGH:,} agents instead of {said}, which is enough to tell; --agents takes others")
+    use_compilation_cache()
+    with _said(console, "Building the world"):
+        world = build_world(chosen)
+    calendar = chosen.run.calendar
+    _title(console, world.title, f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}")
+    for caution in world.cautions:
+        _say(console, f"Note: {caution}", style="yellow")
+    found = check.checked(world, steps=calendar.steps, seed=chosen.run.seed, console=console, **wanted)
+    check.print_check(found, console)
+    return found.holds
+
+
 def print_summary(results: Any, console: Console) -> None:
     """The table of a finished run, and below it what was observed beside what was simulated."""
     from lpm import report

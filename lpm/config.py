@@ -80,7 +80,9 @@ def shipped(studies: bool = False) -> dict[str, Path]:
     folder = Path(str(importlib.resources.files("lpm") / "configs"))
     study = re.compile("^study:", re.MULTILINE)
     return {
-        file.stem: file for file in sorted(folder.glob("*.yaml")) if bool(study.search(file.read_text("utf-8"))) == studies
+        file.stem: file
+        for file in sorted(folder.glob("*.yaml"))
+        if bool(study.search(file.read_text("utf-8"))) == studies
     }
 
 

@@ -241,10 +241,18 @@ def check_gradient(
     return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
 
 
+def named_entries(params: Any) -> dict[str, Any]:
+    """The entries of the parameters by path.
+
+    >>> named_entries({"mean_days": {"exposed": 3.0}})
+    {'mean_days.exposed': 3.0}
+    """
+    return {keystr(path, simple=True, separator="."): leaf for path, leaf in tree_flatten_with_path(params)[0]}
+
+
 def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
     """The change of the whole parameters that each name stands for."""
-    found, tree = tree_flatten_with_path(params)
-    leaves = {keystr(path, simple=True, separator="."): leaf for path, leaf in found}
+    leaves, tree = named_entries(params), jax.tree.structure(params)
 
     def direction(name: str) -> Any:
         stem, _, last = name.rpartition(".")

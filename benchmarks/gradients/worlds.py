@@ -17,6 +17,7 @@ from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar
 from lpm.world import World
 from lpm.worlds import city
+from lpm.worlds.disease import Disease
 
 SIZES = (0.28, 0.34, 0.15, 0.14, 0.06, 0.03)  # share of households with 1, 2, ... members
 STAY_AT_HOME = 0.4  # share of the agents without a workplace
@@ -152,9 +153,13 @@ def well_mixed(agents: int) -> strata.Mixing:
 
 
 def whole_city(agents: int, seed: int, days: int) -> World:
-    """The shipped city with many imported cases, observed as totals over regions and ages."""
+    """The shipped city with many imported cases, observed as totals over regions and ages.
+
+    Admissions are three times as frequent, so that deaths are enough to count.
+    """
     settings = city.Settings(
         people=city.People(agents=agents, seed=seed),
+        disease=dataclasses.replace(Disease(), admission=tuple(min(1.0, 3 * x) for x in Disease().admission)),
         importation=(city.Importation(per_day=20.0 * city.FULL_SIZE["new-york-city"] / agents, to=13),),
     )
     world = city.build(settings, Calendar(days))

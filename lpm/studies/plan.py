@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from lpm.errors import InputError
 from lpm.schema_check import validated
 from lpm.schema_yaml import Document, one_line, parse
 from lpm.studies import outcomes as of
-from lpm.studies.layout import MOST_LEVERS, CapacitySection, StudyLayout, StudySection
+from lpm.studies.checks import check_drafts
+from lpm.studies.layout import CapacitySection, StudyLayout, StudySection
 from lpm.studies.outcomes import Outcome, UnitCost
 from lpm.studies.scenarios import Change, Draft, drafts
 from lpm.trial import SMALL, agents_setting
@@ -126,7 +127,7 @@ def load(path: str | Path, *, realizations: int | None = None, agents: int | Non
     base = _base(document, section, file.parent, agents)
     assert base is not None
     drawn = [Draft(section.baseline, (), ROOT), *drafts(section, base.document.data)]
-    _check_drafts(document, section, drawn)
+    check_drafts(document, section, drawn)
     _stop_at(document)
     chosen = [_config(document, section, base, draft) for draft in drawn]
     _stop_at(document)
@@ -212,72 +213,6 @@ def _relocate(document: Document, problem: str, changes: list[Change], origin: t
         document.problems.append(problem)
     else:
         document.report(origin, f"with its changes the base has a mistake: {problem}", key=True)
-
-
-def _check_drafts(document: Document, section: StudySection, drawn: list[Draft]) -> None:
-    """What no single scenario's config shows: names, keys that must not differ, levers that contradict."""
-    names = [draft.name for draft in drawn]
-    for draft in drawn[1:]:
-        if names.count(draft.name) > 1:
-            document.report(draft.origin, f"got the name {draft.name!r} twice; write another one", key=True)
-        for change in draft.changes:
-            if not change.key.startswith("settings."):
-                document.report(
-                    change.origin,
-                    f"asked for a key under settings, so that scenarios can be compared, got {change.key}; "
-                    "write it as `set` under `study`, for all scenarios",
-                    key=True,
-                )
-    if len(drawn) == 1:
-        document.report(ROOT, "asked for something to compare with the base, got no scenario; write `scenarios:`")
-    if len(section.levers) > MOST_LEVERS:
-        message = f"asked for at most {MOST_LEVERS} levers, got {len(section.levers)}; write fewer"
-        document.report((*ROOT, "levers"), f"{message}, or `scenarios:` with the combinations you want")
-    pools = (("scenarios", section.scenarios), ("levers", section.levers))
-    for kind, pool in pools:
-        for name, each in pool.items():
-            _check_shifts(document, (*ROOT, kind, name), each.shift, drawn)
-    _check_levers(document, drawn)
-    cube = section.latin_hypercube
-    for key, (low, high) in cube.over.items() if cube else ():
-        if not low < high:
-            asked = f"asked for a lowest and a higher value, got {low:g} and {high:g}; write `{key}: [{high:g}, ...]`"
-            document.report((*ROOT, "latin_hypercube", "over", key), asked)
-    for key, values in section.grid.items():
-        if not values:
-            document.report((*ROOT, "grid", key), f"asked for values, got an empty list; write `{key}: [0.5, 1.0]`")
-
-
-def _check_shifts(
-    document: Document, origin: tuple[str | int, ...], shift: Mapping[str, int], drawn: list[Draft]
-) -> None:
-    for key in shift:
-        place = (*origin, "shift", key)
-        if not any(change.origin == place for draft in drawn for change in draft.changes):
-            document.report(
-                place, f"asked for a key of the base with dates below it, got {key}; write `settings.schedule`", True
-            )
-
-
-def _check_levers(document: Document, drawn: list[Draft]) -> None:
-    """Two levers that change one value could not both be on."""
-    pairs = [draft for draft in drawn if len(draft.levers) == 2]
-    for draft in pairs:
-        first: dict[str, Change] = {}
-        for change in draft.changes:
-            clash = next(
-                (k for k in first if k == change.key or f"{k}.".startswith(f"{change.key}.") or
-                 f"{change.key}.".startswith(f"{k}.")), None
-            )  # fmt: skip
-            if clash is not None and first[clash].origin[:3] != change.origin[:3]:
-                document.report(
-                    change.origin,
-                    f"asked for levers that change different values, got {change.key}, which "
-                    f"{first[clash].origin[2]} changes too; write each value in one lever",
-                    key=True,
-                )
-                continue
-            first[change.key] = change
 
 
 def _config(document: Document, section: StudySection, base: Config, draft: Draft) -> Config | None:
@@ -372,7 +307,9 @@ def _answers(
         changes = tuple(change.text for change in draft.changes)
         scenarios.append(Scenario(draft.name, config, changes, draft.why, total, draft.levers))
     for currency, place in list(currencies.items())[1:]:
-        document.report(place, f"asked for one currency, got {currency} after {next(iter(currencies))}; write all alike")
+        document.report(
+            place, f"asked for one currency, got {currency} after {next(iter(currencies))}; write all alike"
+        )
     currency = next(iter(currencies), "")
     levers = tuple(section.levers)
     title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"

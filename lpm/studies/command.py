@@ -1,0 +1,167 @@
+"""`lpm study` and `lpm study-collect`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import lpm
+from lpm.cache import use_compilation_cache
+from lpm.errors import InputError, RunError
+from lpm.signals import ignore_until_a_run
+
+
+def study(
+    file: str,
+    out: Path | None,
+    task: str | None,
+    resume: bool,
+    realizations: int | None,
+    agents: int | None,
+    console: Console,
+) -> None:
+    """Check a study, run it or what is missing of it, and write its answers; of a task, only its runs.
+
+    Raises:
+        InputError: for mistakes in the file, and for a directory that holds something else.
+        RunError: if runs failed; the answers are of those that did not.
+    """
+    _say(console, f"lpm {lpm.__version__}, study {file}", "dim")
+    ignore_until_a_run()
+    chosen_task = _task(task)
+    if (resume or task) and out is None:
+        raise InputError("--out: asked for the directory of the study, got none; write --out DIRECTORY")
+
+    from lpm.studies import plan, records, runs
+
+    use_compilation_cache()
+    begun = time.perf_counter()
+    chosen = plan.load(file, realizations=realizations, agents=agents)
+    target = out or _free(Path("studies") / chosen.path.stem)
+    total = len(chosen.scenarios) * chosen.realizations
+    part = f", task {task}" if task else ""
+    _say(
+        console,
+        f"{chosen.title}: {len(chosen.scenarios)} scenarios × {chosen.realizations} = {total:,} runs{part}",
+        "bold",
+    )
+    words = ["lpm", "study", file, "--out", str(target)]
+    for name, value in (("--task", task), ("--realizations", realizations), ("--agents", agents)):
+        words += [] if value is None else [name, str(value)]
+    again = shlex.join([*words, "--resume"])
+    path = runs.run(
+        chosen,
+        target,
+        task=chosen_task,
+        resumed=resume,
+        progress=_lines(console),
+        say=lambda line: _say(console, line, "yellow"),
+        again=f"`{again}`",
+    )
+    about = records.read(path)
+    missing = records.missing(path, about)
+    failed = [(unit, why) for unit, why in missing if why != records.NOT_RUN]
+    _say(console, f"{time.perf_counter() - begun:.0f} s", "dim")
+    if task is None or not missing:
+        collect(path, console)
+    else:
+        _say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
+        _say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
+    if failed:
+        lines = "; ".join(f"{about.names[u.scenario]}, realization {u.realization}: {why}" for u, why in failed[:5])
+        more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+        raise RunError(
+            f"{len(failed)} of {len(about.units):,} runs failed: {lines}{more}. Try them again with `{again}`"
+        )
+
+
+def collect(path: Path, console: Console) -> None:
+    """Join a study's runs, write its answers and print the table."""
+    from lpm.studies import report
+
+    written = report.collect(path)
+    print_table(written, console)
+    lines = written.dataset.attrs["missing"].splitlines()
+    if lines:
+        _say(console, f"{len(lines):,} of {len(written.about.units):,} runs are missing:", "yellow")
+        for line in lines[:20]:
+            _say(console, f"  {line}")
+        if len(lines) > 20:
+            _say(console, f"  and {len(lines) - 20} more, all in {written.page}")
+    _say(
+        console,
+        f"Page     {written.page}\nTable    {written.table}\nAnswers  {written.answers}\nRuns     {written.store}",
+    )
+
+
+def print_table(written: object, console: Console) -> None:
+    """Medians of what is averted, a line for each scenario."""
+    from lpm.studies import page, report
+    from lpm.studies.compare import summary
+
+    assert isinstance(written, report.Written)
+    about, dataset = written.about, written.dataset
+    console.print()
+    for outcome in about.outcomes:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(outcome.label)
+        for head in ("median", "averted", "90 % of them"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for place, name in enumerate(about.names):
+            whole = summary(dataset[outcome.id].values[place])
+            averted = summary(dataset[f"averted_{outcome.id}"].values[place])
+            low, high = page.number(averted.quantiles[1]), page.number(averted.quantiles[5])
+            table.add_row(
+                name,
+                page.number(whole.median),
+                page.number(averted.median) if place else "",
+                f"{low} to {high}" if place and averted.n > 1 else "",
+            )
+        console.print(table)
+        console.print()
+
+
+def _task(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise InputError(f"--task: asked for I/N with I from 1 to N, got {text!r}; write for example --task 1/10")
+    return int(match[1]), int(match[2])
+
+
+def _free(path: Path) -> Path:
+    """The path itself, or with the first number that makes it new."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
+
+
+def _lines(console: Console) -> Callable[[int, int], None]:
+    """A line for each twentieth of the runs."""
+    begun, first, said = time.perf_counter(), -1, -1
+
+    def line(done: int, total: int) -> None:
+        nonlocal first, said
+        first = done if first < 0 else first
+        twentieth = 20 * done // total
+        if twentieth == said and done < total:
+            return
+        said = twentieth
+        gone = time.perf_counter() - begun
+        left = f", {gone / (done - first + 1) * (total - done):.0f} s left" if done > first else ""
+        _say(console, f"{done:,} of {total:,} runs, {gone:.0f} s{left}", "dim")
+
+    return line
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """A line as it is: not wrapped, and no brackets taken for markup."""
+    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)

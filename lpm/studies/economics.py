@@ -1,0 +1,104 @@
+"""Cost and effect: ratios against the baseline, and the frontier of options that no other dominates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class CostEffect:
+    """A scenario beside the baseline, or beside the next cheaper one on the frontier.
+
+    Args:
+        scenario: its name.
+        extra: mean extra cost.
+        averted: mean number averted.
+        verdict: in words.
+        ratio: extra cost of each averted, against the baseline; nan where a ratio says nothing.
+        icer: against the next cheaper scenario on the frontier; nan for those not on it, and for its first.
+        standing: `frontier`, `dominated` or `extendedly dominated`.
+    """
+
+    scenario: str
+    extra: float
+    averted: float
+    verdict: str
+    ratio: float
+    icer: float
+    standing: str
+
+
+def cost_effects(dataset: xr.Dataset) -> list[CostEffect]:
+    """Extra cost and effect of each scenario: means over the realizations, ratios of means.
+
+    A scenario is dominated if another costs no more and averts no less; extendedly dominated if a mixture of two others
+    does. Those left, by cost, are the frontier; the ICER of each is against the one before it:
+    (C_k - C_{k-1}) / (E_k - E_{k-1}).
+
+    Drummond et al. (2015), Methods for the Economic Evaluation of Health Care Programmes, 4th ed., ch. 4.
+    """
+    if "extra_cost" not in dataset or not dataset.attrs["effect"]:
+        return []
+    averted, extra = dataset[f"averted_{dataset.attrs['effect']}"].values, dataset["extra_cost"].values
+    names = [str(name) for name in dataset["scenario"].values]
+    points = {}
+    for number, name in enumerate(names):
+        good = ~(np.isnan(averted[number]) | np.isnan(extra[number]))
+        if good.any():
+            points[name] = (float(extra[number][good].mean()), float(averted[number][good].mean()))
+    ratios = frontier(points)
+    found = []
+    for name, (cost, effect) in points.items():
+        icer, standing = ratios[name]
+        found.append(CostEffect(name, cost, effect, *_verdict(name == names[0], cost, effect), icer, standing))
+    return found
+
+
+def _verdict(baseline: bool, extra: float, averted: float) -> tuple[str, float]:
+    """In words what a pair of numbers means, and their ratio where it has a meaning."""
+    if baseline:
+        return "the baseline", math.nan
+    if averted > 0 and extra <= 0:
+        return "averts more and costs less", math.nan
+    if averted <= 0 and extra >= 0:
+        return "averts less and costs more", math.nan
+    if averted > 0:
+        return "averts more and costs more", extra / averted
+    return "averts less and costs less", extra / averted
+
+
+def frontier(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, str]]:
+    """Each option's ICER on the frontier, and its standing.
+
+    Args:
+        points: name -> (cost, effect).
+
+    >>> found = frontier({"none": (0, 0), "a": (10, 1), "b": (12, 4), "c": (40, 5), "d": (50, 3)})
+    >>> found["a"], found["b"], found["c"], found["d"]
+    ((nan, 'extendedly dominated'), (3.0, 'frontier'), (28.0, 'frontier'), (nan, 'dominated'))
+    """
+    found = dict.fromkeys(points, (math.nan, "dominated"))
+    rising: list[str] = []  # costs and effects both rise
+    for name in sorted(points, key=lambda each: (points[each][0], -points[each][1])):
+        if not rising or points[name][1] > points[rising[-1]][1]:
+            rising.append(name)
+    kept: list[str] = []
+    for name in rising:
+        while len(kept) > 1 and _slope(points, kept[-1], name) <= _slope(points, kept[-2], kept[-1]):
+            found[kept.pop()] = (math.nan, "extendedly dominated")
+        kept.append(name)
+    for before, name in zip([None, *kept], kept, strict=False):
+        found[name] = (math.nan if before is None else _slope(points, before, name), "frontier")
+    return found
+
+
+def _slope(points: Mapping[str, tuple[float, float]], one: str, other: str) -> float:
+    return (points[other][0] - points[one][0]) / (points[other][1] - points[one][1])

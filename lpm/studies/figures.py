@@ -1,0 +1,238 @@
+"""The pictures of a study's page: inline SVG, told apart by colour-blind readers and in grey."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lpm import plot
+from lpm.plot import DASHES, OF_RUNS
+from lpm.studies.compare import QUANTILES, summary
+from lpm.studies.records import About
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STYLE = plot.STYLE | {"text.parse_math": False}  # a dollar in a name is a dollar
+MOST_CURVES = 7  # as many as there are colours
+WIDTH = 10.0  # inches
+BASELINE = "#000000"
+COLORS = OF_RUNS[:6]
+LOW, HIGH = QUANTILES.index(0.05), QUANTILES.index(0.95)
+
+
+def curves(dataset: xr.Dataset, about: About) -> str:
+    """A panel for each observable: medians of the scenarios, bands that hold 90 % of the realizations."""
+    names = [str(name) for name in dataset if str(name).startswith("curve_") and "_by_" not in str(name)]
+    shown = shown_scenarios(dataset)
+    columns = min(2, len(names))
+    rows = -(-len(names) // columns)
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 2.7 * rows + 0.5), squeeze=False)
+        for name, axes in zip(names, panels.flat, strict=False):
+            variable = name.removeprefix("curve_")
+            _lines(axes, dataset, dataset[name].values, shown)
+            axes.set_title(about.long_name(variable) + _each(about, variable))
+            beds = about.capacity
+            if beds is not None and beds.variable == variable:
+                axes.axhline(beds.beds, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
+                place = {"xy": (1, beds.beds), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+                axes.annotate(f"{beds.beds:,.0f} beds", fontsize=7.5, **place)  # type: ignore[arg-type]
+        for axes in list(panels.flat)[len(names) :]:
+            axes.set_axis_off()
+        return _finished(figure, "Courses of the scenarios, medians and 90 % bands")
+
+
+def regions(dataset: xr.Dataset, about: About) -> str:
+    """The course of the outcome that matters most in each region; nothing if there are no regions."""
+    name = next((n for n in _by_importance(dataset, about) if f"curve_{n}_by_region" in dataset), None)
+    if name is None:
+        return ""
+    labels, shown = about.coords["region"], shown_scenarios(dataset)
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(
+            rows, columns, figsize=(WIDTH, 2.2 * rows + 0.5), squeeze=False, sharex=True, sharey=True
+        )
+        for place, (label, axes) in enumerate(zip(labels, panels.flat, strict=False)):
+            _lines(axes, dataset, dataset[f"curve_{name}_by_region"].values[..., place], shown)
+            axes.set_title(label)
+            axes.tick_params(labelbottom=True)
+        for axes in list(panels.flat)[len(labels) :]:
+            axes.set_axis_off()
+        figure.supylabel(about.long_name(name) + _each(about, name), fontsize=9)
+        return _finished(figure, f"{about.long_name(name)} by region")
+
+
+def _by_importance(dataset: xr.Dataset, about: About) -> list[str]:
+    """Observables, that of the effect first."""
+    effect = [about.effect.variable] if about.effect else []
+    return [*effect, *(outcome.variable for outcome in about.outcomes)]
+
+
+def effects(dataset: xr.Dataset, about: About) -> str:
+    """What each scenario averts: median, and intervals of 50, 90 and 95 %."""
+    outcomes = [outcome for outcome in about.outcomes if f"averted_{outcome.id}" in dataset]
+    names = list(about.names[1:])
+    columns = min(3, len(outcomes))
+    rows = -(-len(outcomes) // columns)
+    height = (0.28 * len(names) + 0.9) * rows + 0.2
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, sharey=True)
+        for outcome, axes in zip(outcomes, panels.flat, strict=False):
+            values = dataset[f"averted_{outcome.id}"].values[1:]
+            _forest(axes, values)
+            axes.set_title(textwrap.fill(f"{outcome.label}: averted", 38))
+            axes.set_yticks(range(len(names)), [textwrap.shorten(name, 40) for name in names])
+            axes.set_ylim(len(names) - 0.5, -0.5)
+        for axes in list(panels.flat)[len(outcomes) :]:
+            axes.set_axis_off()
+        return _svg(figure, "What each scenario averts, with intervals")
+
+
+def _forest(axes: Axes, values: np.ndarray) -> None:
+    axes.axvline(0, color="#000000", linewidth=0.8)
+    for row, each in enumerate(values):
+        found = summary(each)
+        if not found.n:
+            axes.annotate("no runs", (0, row), fontsize=7, va="center")
+            continue
+        q = found.quantiles
+        for low, high, width in ((0, 6, 0.9), (1, 5, 2.4), (2, 4, 6.0)):
+            axes.plot([q[low], q[high]], [row, row], color=OF_RUNS[0], linewidth=width, solid_capstyle="butt")
+        axes.plot(q[3], row, "o", color="white", markeredgecolor="black", markersize=4.5)
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+
+
+def plane(dataset: xr.Dataset, about: About) -> str:
+    """Extra cost against what is averted: a dot for each realization, a ring for the mean; nothing without costs."""
+    if "extra_cost" not in dataset or about.effect is None:
+        return ""
+    averted, extra = dataset[f"averted_{about.effect.id}"].values, dataset["extra_cost"].values
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(WIDTH * 0.72, 4.2))
+        axes.axhline(0, color="#000000", linewidth=0.8)
+        axes.axvline(0, color="#000000", linewidth=0.8)
+        for which, number in enumerate(shown_scenarios(dataset)[1:]):
+            color, marker = COLORS[which % len(COLORS)], "osD^vP"[which % 6]
+            good = ~(np.isnan(averted[number]) | np.isnan(extra[number]))
+            if not good.any():
+                continue
+            x, y = averted[number][good], extra[number][good]
+            axes.plot(x, y, marker, color=color, markersize=3.5, alpha=0.45, linewidth=0, markeredgewidth=0)
+            label = about.names[number]
+            ring = {"color": "none", "markeredgecolor": color, "markeredgewidth": 1.8, "markersize": 9}
+            axes.plot(x.mean(), y.mean(), marker, linewidth=0, label=label, **ring)  # type: ignore[arg-type]
+        axes.set_xlabel(f"{about.effect.label}: averted")
+        axes.set_ylabel(f"extra cost, {about.currency}")
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        return _finished(figure, "Cost and effect of each scenario")
+
+
+def attribution(dataset: xr.Dataset, about: About) -> str:
+    """Each lever's share of what all levers avert together; nothing without levers."""
+    if not about.levers:
+        return ""
+    outcomes = [outcome for outcome in about.outcomes if f"attribution_{outcome.id}" in dataset]
+    columns = min(3, len(outcomes))
+    rows = -(-len(outcomes) // columns)
+    height = (0.28 * len(about.levers) + 0.9) * rows + 0.2
+    with plt.rc_context(STYLE):
+        figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, sharey=True)
+        for outcome, axes in zip(outcomes, panels.flat, strict=False):
+            _forest(axes, dataset[f"attribution_{outcome.id}"].values)
+            axes.set_title(textwrap.fill(f"{outcome.label}: averted", 38))
+            axes.set_yticks(range(len(about.levers)), [textwrap.shorten(name, 40) for name in about.levers])
+            axes.set_ylim(len(about.levers) - 0.5, -0.5)
+        for axes in list(panels.flat)[len(outcomes) :]:
+            axes.set_axis_off()
+        return _svg(figure, "Each lever's share")
+
+
+def shown_scenarios(dataset: xr.Dataset) -> list[int]:
+    """The numbers of the scenarios that are drawn as lines: the first ones, as many as can be told apart."""
+    return list(range(min(dataset.sizes["scenario"], MOST_CURVES)))
+
+
+def _lines(axes: Axes, dataset: xr.Dataset, values: np.ndarray, shown: list[int]) -> None:
+    """Medians and bands of the scenarios, (scenario, quantile, time)."""
+    times = dataset["time"].values
+    for which, number in enumerate(shown):
+        band = values[number]
+        if np.isnan(band).all():
+            continue
+        color = COLORS[(which - 1) % len(COLORS)] if which else BASELINE
+        dashes = DASHES[which % len(DASHES)]
+        axes.fill_between(times, band[LOW], band[HIGH], color=color, alpha=0.15, linewidth=0)
+        name = str(dataset["scenario"].values[number])
+        axes.plot(times, band[3], color=color, linestyle=dashes, linewidth=1.8 if not which else 1.3, label=name)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    if np.issubdtype(times.dtype, np.datetime64):
+        locator = mdates.AutoDateLocator(minticks=3, maxticks=6)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=False))
+    else:
+        axes.set_xlabel("day")
+
+
+def _each(about: About, variable: str) -> str:
+    flow = next(over for name, *_, over in about.observables if name == variable) == "sum"
+    return {1: ", a day", 7: ", a week"}.get(about.every, f", in {about.every} days") if flow else ""
+
+
+def _short(value: float, _: object) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _finished(figure: Figure, label: str) -> str:
+    """With one legend for all panels, above them."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(textwrap.shorten(name, 40), handle)
+    if handles:
+        columns = max(1, min(len(handles), 120 // (max(map(len, handles)) + 8)))
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5
+        )
+    return _svg(figure, label)
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure as an SVG element to stand in a page: no header, no links, no ids that another figure has too."""
+    text = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": label, "svg.fonttype": "path"}):
+        figure.savefig(text, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
+    plt.close(figure)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    prefix = re.sub(r"\W+", "-", label.lower())
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r' id="([^"]*)"', rf' id="{prefix}-\1"', svg)
+    svg = re.sub(r'xlink:href="#([^"]*)"', rf'href="#{prefix}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]*)\)", rf"url(#{prefix}-\1)", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)

@@ -1,0 +1,273 @@
+"""One page to send on: the table first, then pictures, costs, assumptions and where the numbers come from.
+
+Everything is inline; the page asks nothing of any network.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lpm.studies import economics, figures
+from lpm.studies.compare import summary
+from lpm.studies.outcomes import OVER
+from lpm.studies.records import About
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CSS = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 64rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
+p { max-width: 46rem; margin: .4rem 0; } .small { color: #444; font-size: .87rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
+th, td { padding: .28rem .7rem .28rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid #d5d5d5; }
+th { font-weight: 600; border-bottom: 1.5px solid #1a1a1a; vertical-align: bottom; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+td span { display: block; color: #444; font-size: .8rem; white-space: nowrap; }
+.warn { border-left: 4px solid #D55E00; padding: .2rem .8rem; margin: .8rem 0; background: #fdf4ee; }
+svg { max-width: 100%; height: auto; }
+pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+dt { font-weight: 600; } dd { margin: 0 0 .35rem; overflow-wrap: anywhere; }
+@media print { body { margin: 0; max-width: none; font-size: 10.5pt; } h2 { break-after: avoid; }
+  svg, tr { break-inside: avoid; } .wide { overflow: visible; } details > * { display: block; } }
+"""
+BANDS = "Below each median is what holds 90 % of the realizations."
+SIGN = {True: "−", False: ""}
+
+
+def page(dataset: xr.Dataset, about: About) -> str:
+    """The page as HTML.
+
+    Args:
+        dataset: from `compare.answers`.
+        about: from `records.read`.
+    """
+    effect = about.effect
+    parts = [
+        f"<h1>{_text(about.title)}</h1>",
+        f'<p class="small">{_text(_size(about))}</p>',
+        _missing(dataset, about),
+        "<h2>What each scenario averts</h2>",
+        f"<p>The baseline, <b>{_text(about.names[0])}</b>, minus each scenario, realization by realization with the "
+        f"same draws. Negative numbers: more than in the baseline. {BANDS}</p>",
+        _table(*_averted(dataset, about)),
+        "<h2>Outcomes</h2>",
+        f"<p>{BANDS}</p>",
+        _table(*_outcomes(dataset, about)),
+        *_costs(dataset, about),
+        "<h2>Effects and their intervals</h2>",
+        "<p>Dot: median. Thick, middle and thin line: 50, 90 and 95 % of the realizations. They say how much chance "
+        "matters at these settings, not how uncertain the settings are.</p>",
+        figures.effects(dataset, about),
+        *_levers(dataset, about),
+        "<h2>Courses</h2>",
+        f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}</p>",
+        figures.curves(dataset, about),
+        *_regions(dataset, about),
+        *(_by(dataset, about, dim) for dim in (about.dims(effect.variable) if effect else ())),
+        "<h2>Scenarios</h2>",
+        _table(*_scenarios(dataset, about)),
+        "<h2>Assumptions and limits</h2>",
+        _assumptions(about),
+        "<h2>Where this comes from</h2>",
+        _provenance(about),
+    ]
+    body = "\n".join(part for part in parts if part)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{CSS}</style>'
+    title = f"<title>{_text(about.title)}</title>"
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}{title}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _text(value: object) -> str:
+    """Escaped; and no address that a mail program would turn into a link."""
+    return html.escape(str(value)).replace("://", ":&#47;&#47;")
+
+
+def _size(about: About) -> str:
+    agents = int(about.attributes.get("agents", 0))
+    parts = [f"{agents:,} agents", f"{about.steps:,} days" + (f" from {about.start}" if about.start else "")]
+    if not math.isclose(about.scale, 1):
+        parts.append(f"each agent stands for {1 / about.scale:,.4g} people, and all numbers are of people")
+    parts += [f"{about.realizations:,} realizations of each of {len(about.names):,} scenarios"]
+    return ", ".join(parts) + f", seed {about.attributes.get('seed', '')}"
+
+
+def _missing(dataset: xr.Dataset, about: About) -> str:
+    lines = dataset.attrs["missing"].splitlines()
+    if not lines:
+        return ""
+    total = len(about.names) * about.realizations
+    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    return (
+        f'<div class="warn"><b>{len(lines):,} of {total:,} runs are missing.</b> Differences are over the pairs that '
+        f"are there.<details open><summary>Which, and why</summary><ul>{items}</ul></details></div>"
+    )
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number as one reads it: whole if it is large, with a true minus.
+
+    >>> number(-1234567.8), number(0.01234), number(float("nan"))
+    ('−1,234,568', '0.01234', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    size = abs(value)
+    text = f"{size:,.0f}" if size >= 100 or size == round(size) else f"{size:.{digits}g}"
+    return SIGN[value < 0 and text != "0"] + text
+
+
+def _cell(values: np.ndarray) -> str:
+    """Median, and below it the middle 90 %."""
+    found = summary(values)
+    if found.n < 2:
+        return number(found.median)
+    return f"{number(found.median)}<span>{number(found.quantiles[1])} to {number(found.quantiles[5])}</span>"
+
+
+Cells = Sequence[str]
+
+
+def _table(head: Cells, rows: Iterable[Cells], texts: int = 1) -> str:
+    """Cells are HTML; the first columns hold texts."""
+
+    def line(cells: Cells, tag: str) -> str:
+        kinds = [' class="text"' if place < texts else "" for place in range(len(cells))]
+        return "<tr>" + "".join(f"<{tag}{k}>{c}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str]]:
+    """Variables and their headings."""
+    found = [(outcome.id, outcome.label) for outcome in about.outcomes]
+    if about.capacity is not None:
+        label = about.long_name(about.capacity.variable)
+        found.append((OVER, f"days with more than {about.capacity.beds:,.0f} {label}"))
+    return [each for each in found if each[0] in dataset]
+
+
+def _averted(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+    columns = _columns(dataset, about)
+    head = ["scenario", *(_text(label) for _, label in columns)]
+    rows = [
+        [_text(name), *(_cell(dataset[f"averted_{key}"].values[place]) for key, _ in columns)]
+        for place, name in enumerate(about.names)
+        if place
+    ]
+    return head, rows
+
+
+def _outcomes(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+    columns = _columns(dataset, about)
+    head = ["scenario", *(_text(label) for _, label in columns)]
+    rows = [
+        [_text(name), *(_cell(dataset[key].values[place]) for key, _ in columns)]
+        for place, name in enumerate(about.names)
+    ]
+    return head, rows
+
+
+def _costs(dataset: xr.Dataset, about: About) -> list[str]:
+    found = economics.cost_effects(dataset)
+    if not found or about.effect is None:
+        return []
+    head = [
+        "scenario", "", f"cost, {_text(about.currency)}", "extra cost", f"{_text(about.effect.label)}: averted, mean",
+        "extra cost of each averted", "ICER on the frontier",
+    ]  # fmt: skip
+    rows = []
+    for each in found:
+        place = about.names.index(each.scenario)
+        standing = "" if each.standing == "frontier" else f"; {each.standing}"
+        cost, extra = (_cell(dataset[name].values[place]) for name in ("cost", "extra_cost"))
+        ratios = number(each.averted), number(each.ratio), number(each.icer)
+        rows.append([_text(each.scenario), _text(each.verdict + standing), cost, extra, *ratios])
+    units = [f"{cost.label}: {cost.amount:,.10g} {about.currency}" for cost in about.costs]
+    units += [f"measures of {each.name}: {each.cost:,.10g} {about.currency}" for each in about.scenarios if each.cost]
+    uncosted = "" if any(each.cost for each in about.scenarios) else " The measures themselves are not costed."
+    return [
+        "<h2>Costs</h2>",
+        f"<p>{_text('; '.join(units))}.{uncosted} Ratios are of means over the realizations; a ratio is left out where "
+        "more is averted at less cost, or less at more. The ICER is against the next cheaper scenario of those that no "
+        "other, and no mixture of two others, dominates. Nothing is discounted.</p>",
+        _table(head, rows, 2),
+        figures.plane(dataset, about),
+    ]
+
+
+def _levers(dataset: xr.Dataset, about: About) -> list[str]:
+    drawn = figures.attribution(dataset, about)
+    if not drawn:
+        return []
+    return [
+        "<h2>Which lever did how much</h2>",
+        "<p>The mean contribution of each lever over all orders in which they may be added (its Shapley value). The "
+        "shares of a realization add up to what all levers avert together.</p>",
+        drawn,
+    ]
+
+
+def _left_out(dataset: xr.Dataset) -> str:
+    left = dataset.sizes["scenario"] - len(figures.shown_scenarios(dataset))
+    return f" Of {dataset.sizes['scenario']} scenarios the first {figures.MOST_CURVES} are drawn." if left else ""
+
+
+def _regions(dataset: xr.Dataset, about: About) -> list[str]:
+    drawn = figures.regions(dataset, about)
+    return ["<h2>By region</h2>", drawn] if drawn else []
+
+
+def _by(dataset: xr.Dataset, about: About, dim: str) -> str:
+    """What is averted of the effect's outcome, by a dim's labels."""
+    assert about.effect is not None
+    values = dataset[f"averted_{about.effect.id}_by_{dim}"].values
+    head = [f"averted by {_text(dim)}", *map(_text, about.coords[dim])]
+    rows = [
+        [_text(name), *(_cell(values[place, :, label]) for label in range(values.shape[2]))]
+        for place, name in enumerate(about.names)
+        if place
+    ]
+    return f"<h2>{_text(about.effect.label.capitalize())} averted, by {_text(dim)}</h2>" + _table(head, rows)
+
+
+def _scenarios(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+    head = ["scenario", "what it means", "what it changes", "first day that differs"]
+    rows = []
+    for place, each in enumerate(about.scenarios):
+        record = int(dataset["parts_at"].values[place])
+        times = dataset["time"].values if "time" in dataset.coords else np.arange(0)
+        moment = "–" if record < 0 else str(times[record])[:10] if about.start else f"day {record * about.every}"
+        changes = "<br>".join(_text(change) for change in each.changes)
+        rows.append([_text(each.name), _text(each.why), changes, moment])
+    return head, rows
+
+
+def _assumptions(about: About) -> str:
+    lines = [
+        *str(about.attributes.get("cautions", "")).splitlines(),
+        *str(about.attributes.get("notes", "")).splitlines(),
+        "Intervals are over realizations: chance alone, at fixed settings.",
+    ]
+    return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines if line)}</ul>"
+
+
+def _provenance(about: About) -> str:
+    names = ("source", "git_commit", "versions", "command", "created", "config_path", "config_overrides", "study_path")
+    facts = [(name, str(about.attributes.get(name, ""))) for name in names]
+    listed = "".join(f"<dt>{_text(name.replace('_', ' '))}</dt><dd>{_text(each)}</dd>" for name, each in facts if each)
+    files = [("The study", "study"), ("Its base", "config")]
+    texts = "".join(
+        f"<details><summary>{title}</summary><pre>{_text(about.attributes.get(key, ''))}</pre></details>"
+        for title, key in files
+    )
+    return f"<dl>{listed}</dl>{texts}"

@@ -1,0 +1,101 @@
+"""`lpm check-gradient`: the table, what is said of it, and the exit status."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lpm import cli
+from lpm.check_gradient import changes
+from lpm.errors import InputError
+
+SIR = ("check-gradient", "sir-million", "--set", "settings.initial=0.02")
+SMALL = (*SIR, "--agents", "1500", "--steps", "30", "--parameters", "transmission")
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Lpm = Callable[..., Done]
+
+
+@pytest.fixture
+def run_lpm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lpm:
+    """`lpm ...` within this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LPM_CACHE_DIR", str(tmp_path.parent / "cache"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2] / ".pytest_cache" / "jax"))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["lpm", *words])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leaving:
+            status = int(leaving.code or 0)
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return run
+
+
+def test_derivatives_that_hold_end_with_status_zero(run_lpm: Lpm) -> None:
+    done = run_lpm(*SMALL, "--observables", "infectious", "--change", "0.1", "--realizations", "48")
+    assert done.status == 0, done.out
+    assert "transmission  infectious" in done.out
+    assert "rule cavity, 48 realizations" in done.out
+    assert "holds  1 of 1: slope within 0.05 of 1" in done.out
+
+
+def test_derivatives_that_are_off_end_with_status_one(run_lpm: Lpm) -> None:
+    done = run_lpm(*SMALL, "--rule", "smooth", "--observables", "infectious", "--change", "0.1")
+    assert done.status == 1, done.out
+    assert "off  1 of 1: wrong by more than that and its errors: the rule 'smooth'" in done.out
+
+
+def test_a_large_world_is_cut_and_it_is_said(run_lpm: Lpm) -> None:
+    done = run_lpm(*SIR, "--steps", "4", "--realizations", "3", "--parameters", "initial")
+    assert done.status in (0, 1)
+    assert "10,000 agents instead of 1,000,000" in done.out
+    assert "10,000 agents, 4 days, seed 1" in done.out
+
+
+def test_the_city_is_checked_by_region_and_age(run_lpm: Lpm) -> None:
+    options = ("--agents", "400", "--steps", "6", "--realizations", "3", "--parameters", "transmission.community")
+    imported = ("--set", "settings.importation=[{per_day: 400000}]")
+    done = run_lpm("check-gradient", "nyc-2020", *options, *imported, "--observables", "infections,deaths")
+    assert done.status in (0, 1), done.err
+    assert "transmission.community  infections" in done.out
+    assert "none  1 of 2: zero both ways" in done.out  # nobody dies in six days
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--parameters", "transmision"), "got 'transmision'; write `transmission`"),
+        (("--observables", "infected"), "got 'infected'; write `infectious`"),
+        (("--rule", "score"), "--rule: asked for one of cavity, smooth, straight_through, gumbel, got 'score'"),
+        (("--change", "2"), "--change: asked for a number between 0 and 0.5"),
+        (("--realizations", "1"), "got 1 and 30; write realizations=3, steps=30"),
+        (("--steps", "0"), "--steps"),
+    ],
+)
+def test_mistakes_end_with_status_two_and_what_to_write(run_lpm: Lpm, words: tuple[str, ...], said: str) -> None:
+    done = run_lpm(*SMALL, *words)
+    assert done.status == 2
+    assert said in done.err.replace("\n", " ")
+
+
+def test_changes_are_read_for_all_or_by_name() -> None:
+    assert changes(None, None) == 0.05
+    assert changes("initial=0.3,transmission=0.1", ["initial", "transmission"]) == {"initial": 0.3, "transmission": 0.1}
+    with pytest.raises(InputError, match="got 'initail=0.3'"):
+        changes("initail=0.3", ["initial"])
