@@ -218,7 +218,14 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
         outgoing=tuple(outgoing),
         course=_typically(shadow.course, leave, fork, course),
         arrivals=arrivals,
+        moves=shadow.moves | _moves_of(course),
     )
+
+
+def _moves_of(course: Course) -> frozenset[tuple[int, int]]:
+    within = {(k, k + 1) for stage in course.passing for k in course.kinds(stage.name)[:-1]}
+    onward = {(course.last(stage.name), course.first(name)) for stage in course.passing for name in stage.leads_to}
+    return frozenset(within | onward)
 
 
 def _typically(typical: shadows.Typical, leave: jax.Array, fork: jax.Array | None, course: Course) -> shadows.Typical:
@@ -287,24 +294,27 @@ def _moves(
     )
 
 
-def _carry(rows: Rows, drawn: _Drawn, moves: list[_Move], course: Course, fresh: bool) -> tuple[Rows, Rows]:
+def _carry(rows: Any, drawn: _Drawn, moves: list[_Move], course: Course, fresh: bool) -> tuple[Any, Rows]:
     """Rows after a step, and what arrived in each stage; `fresh` if what parameters change of the chances comes in."""
     after, arrived = list(rows), [jnp.zeros_like(rows[0]) for _ in course.stages]
     names = [stage.name for stage in course.stages]
 
     def arrive(name: str, amount: jax.Array) -> None:
-        after[course.first(name)] = after[course.first(name)] + amount
+        if after[course.first(name)] is not None:
+            after[course.first(name)] = after[course.first(name)] + amount
         arrived[names.index(name)] = arrived[names.index(name)] + amount
 
     for move in moves:
         for k in course.kinds(move.stage.name):
+            if rows[k] is None:
+                continue
             own = drawn.value == k
             leaving = jnp.where(
                 own, jnp.where(move.leaves, rows[k], 0) + (move.d_chance if fresh else 0), move.chance * rows[k]
             )
             after[k] = after[k] - leaving
             if k != course.last(move.stage.name):
-                after[k + 1] = after[k + 1] + leaving
+                after[k + 1] = None if after[k + 1] is None else after[k + 1] + leaving
             elif move.first is None or move.took_first is None or move.d_first is None:
                 arrive(move.stage.leads_to[0], leaving)
             else:

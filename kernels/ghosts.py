@@ -155,11 +155,14 @@ def _left(rows: Rows, value: jax.Array, classes: Classes, hazards: Hazards, left
         infects = _among(value, tuple(k for kinds in classes for k in kinds))
         infectious = [jnp.where(infects, q, 1 - left) for q in infectious]
     of_kind = {k: q for kinds, q in zip(classes, infectious, strict=True) for k in kinds}
-    used = [row * of_kind.get(k, others) for k, row in enumerate(rows)]
-    total = sum(used)
+    used = [None if row is None else row * of_kind.get(k, others) for k, row in enumerate(rows)]
+    total = sum(lost for lost in used if lost is not None)
+    if any(row is None for row in rows):  # all rows sum to zero, and those left out belong to stages that do not infect
+        total = total - others * sum(row for row in rows if row is not None)
     # What ghosts lose, the agent's own stage takes back, so that the rows go on summing to zero.
     return tuple(
-        row - lost + jnp.where(value == k, total, 0) for k, (row, lost) in enumerate(zip(rows, used, strict=True))
+        None if row is None else row - lost + jnp.where(value == k, total, 0)
+        for k, (row, lost) in enumerate(zip(rows, used, strict=True))
     )
 
 

@@ -141,9 +141,7 @@ def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
 
     def forward(values: jax.Array) -> jax.Array:
         padded = bits.settle(jnp.pad(values, (0, 1)))
-        return jnp.concatenate(
-            [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows]
-        )
+        return jnp.concatenate([bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows])
 
     return shadows.linear(forward, lambda v: to_members(v, groups), values, groups.size.shape)
 

@@ -33,6 +33,7 @@ RULES: tuple[str, ...] = get_args(Rule)
 TEMPERATURE = 0.5  # of the rule "gumbel"
 
 Rows = tuple[jax.Array, ...]
+SomeRows = tuple[jax.Array | None, ...]
 
 
 @jax.tree_util.register_dataclass
@@ -60,21 +61,24 @@ class Shadow:
 
     Args:
         mass: for each stage, (n,) float32.
-        outgoing: for each channel of contagion (see `lpm.kernels.ghosts`), for each stage, (n,) float32.
+        outgoing: for each channel of contagion (see `lpm.kernels.ghosts`), for each stage, (n,) float32; None for
+            stages that lead to none that infects.
         course: see `Typical`.
         arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was
             `progress`.
         inside: for each channel, whether it belongs to ghosts born in its own groups; static.
         infecting: the stages that infect; static.
+        moves: (from, to) of every move between stages; static.
         rule: static.
     """
 
     mass: Rows
-    outgoing: tuple[Rows, ...]
+    outgoing: tuple[SomeRows, ...]
     course: Typical
     arrivals: Rows | None = None
     inside: tuple[bool, ...] = dataclasses.field(default=(), metadata={"static": True})
     infecting: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
+    moves: frozenset[tuple[int, int]] = dataclasses.field(default=frozenset(), metadata={"static": True})
     rule: str = dataclasses.field(default="cavity", metadata={"static": True})
 
 
@@ -95,7 +99,7 @@ class Flow:
 
     value: jax.Array
     mass: Rows
-    outgoing: tuple[Rows, ...]
+    outgoing: tuple[SomeRows, ...]
     used: Any
     leaving: jax.Array | None
     kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -119,7 +123,19 @@ def widened(shadow: Shadow, other: Shadow | Flow) -> Shadow:
         outgoing=(*shadow.outgoing, *(rows for _ in more)),
         inside=(*shadow.inside, *more),
         infecting=shadow.infecting | other.infecting,
+        moves=shadow.moves | (other.moves if isinstance(other, Shadow) else frozenset()),
     )
+
+
+def pruned(shadow: Shadow) -> Shadow:
+    """The shadow without the outgoing shares of stages that lead to none that infects: nothing ever reads them."""
+    live: set[int] = set(shadow.infecting)
+    before: set[int] = set()
+    while live != before:
+        before = set(live)
+        live |= {origin for origin, target in shadow.moves if target in live}
+    outgoing = tuple(tuple(row if k in live else None for k, row in enumerate(rows)) for rows in shadow.outgoing)
+    return dataclasses.replace(shadow, outgoing=outgoing)
 
 
 def carried(rule: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
@@ -257,6 +273,8 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         drawn = happens.astype(jnp.float32)
 
         def leaving(k: Any, row: Any, root: bool) -> Any:
+            if row is None:
+                return None
             own = value == k
             fresh = weights[k in infecting] * inputs[0] if root else 0
             return jnp.where(own, drawn * row + fresh, chance * row)
@@ -283,7 +301,8 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
     if flow is None:
         keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
         mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
-        return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None)
+        everywhere = frozenset((k, target) for k in range(len(shadow.mass)))
+        return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None, moves=shadow.moves | everywhere)
     shadow = widened(shadow, flow)
     outgoing = shadow.outgoing if flow.used is None else flow.used.apply(shadow.outgoing, flow.value)
     kinds = flow.kinds
@@ -293,7 +312,8 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
 
     mass, *rest = carried(tangent)((shadow.mass, *outgoing), (flow.mass, *flow.outgoing), ())
     course = _typically_moved(shadow.course, flow, target)
-    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), course=course, arrivals=None)
+    moves = shadow.moves | {(k, target) for k in kinds}
+    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), course=course, arrivals=None, moves=moves)
 
 
 def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
@@ -304,12 +324,12 @@ def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
     return Typical(enters, course.leaves.at[kinds].set(flow.leaving))
 
 
-def _shift(rows: Rows, leaving: Rows, kinds: tuple[int, ...], target: int) -> Rows:
+def _shift(rows: Any, leaving: Any, kinds: tuple[int, ...], target: int) -> Any:
     new = list(rows)
     for k, row in zip(kinds, leaving, strict=True):
-        if k != target:
+        if k != target and row is not None:
             new[k] = new[k] - row
-            new[target] = new[target] + row
+            new[target] = None if new[target] is None else new[target] + row
     return tuple(new)
 
 

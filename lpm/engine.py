@@ -136,9 +136,16 @@ def _with_shadows(model: Model, rule: shadows.Rule, params: Any, state: State, k
         if str(jax.tree.structure(more)) == str(jax.tree.structure(state)):
             break
         state = more
+    state = jax.tree.map(_pruned, state, is_leaf=_is_stages)
     # How long stages typically last is known after a step; the rest of this one is not computed.
     after, _ = model.step(params, model.init(params, state, key), key)
     return jax.tree.map(_with_course_of, state, after, is_leaf=_is_stages)
+
+
+def _pruned(stages: Any) -> Any:
+    if not _is_stages(stages) or stages.shadow is None:
+        return stages
+    return dataclasses.replace(stages, shadow=shadows.pruned(stages.shadow))
 
 
 def _with_course_of(stages: Any, other: Any) -> Any:
