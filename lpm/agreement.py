@@ -54,7 +54,8 @@ def compare(parameter: str, observable: str, estimate: np.ndarray, reference: np
 
     Returns:
         a verdict: "holds" if the slope is within 0.05 of 1 and the cosine at least 0.99; "off" if one of them is
-        further away by two standard errors; "unsure" between, or if the error of the slope exceeds 0.05.
+        further away by two standard errors, or some more if m is small; "unsure" between, or if the error of the slope
+        exceeds 0.05.
 
     >>> curve = np.outer(np.ones(8), np.sin(np.arange(9.0)))
     >>> compare("rate", "cases", 1.2 * curve, curve).verdict
@@ -89,7 +90,7 @@ def compare(parameter: str, observable: str, estimate: np.ndarray, reference: np
         _, doubt = _jackknife(size)
         return Comparison(parameter, observable, 0.0, error, 0.0, 0.0, "cut" if size[-1] > 2 * doubt else "unsure")
     return Comparison(
-        parameter, observable, slope, error, cosine, cosine_error, _verdict(slope, error, cosine, cosine_error)
+        parameter, observable, slope, error, cosine, cosine_error, _verdict(slope, error, cosine, cosine_error, m)
     )
 
 
@@ -100,8 +101,9 @@ def _jackknife(found: np.ndarray) -> tuple[float, float]:
     return float(whole), float(np.sqrt((n - 1) / n * ((np.array(without) - whole) ** 2).sum()))
 
 
-def _verdict(slope: float, error: float, cosine: float, cosine_error: float) -> Verdict:
-    if abs(slope - 1) > SLOPE + 2 * error or cosine < COSINE - 2 * cosine_error:
+def _verdict(slope: float, error: float, cosine: float, cosine_error: float, realizations: int) -> Verdict:
+    sure = 2 + 4 / (realizations - 1)  # near Student's 97.5 % quantile: errors from few realizations are rough
+    if abs(slope - 1) > SLOPE + sure * error or cosine < COSINE - sure * cosine_error:
         return "off"
     holds = abs(slope - 1) <= SLOPE and cosine >= COSINE and error <= DOUBTFUL
     return "holds" if holds else "unsure"

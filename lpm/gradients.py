@@ -153,7 +153,7 @@ def jacobian(
         if method == "differences":
             runs = _plain(world.model, seen, steps, moved, world.state, key)
             value = {name: run[0] for name, run in runs.items()}
-            derivative = {name: np.tensordot(weights, np.asarray(run[1:], np.float64), 1) for name, run in runs.items()}
+            derivative = {name: _differences(np.asarray(run[1:], np.float64), weights) for name, run in runs.items()}
         else:
             value, derivative = _ruled(world.model, seen, steps, method, world.params, stacked, world.state, key)
         for name in values:
@@ -314,16 +314,22 @@ def _observed(world: World, names: Sequence[str] | None) -> tuple[Observable, ..
 def _moved(
     params: Any, directions: dict[str, Any], change: float | Mapping[str, float], order: int
 ) -> tuple[Any, np.ndarray]:
-    """The parameters and all their changes, stacked; and what each of the changes weighs in each derivative."""
-    shifts = {1: 1 / 2, -1: -1 / 2} if order == 2 else {1: 8 / 12, -1: -8 / 12, 2: -1 / 12, -2: 1 / 12}
-    all_moved, weights = [params], np.zeros((len(directions), len(directions) * len(shifts)))
+    """The parameters and all their changes, stacked; and what each pair of changes weighs in its derivative."""
+    shifts = {1: 1 / 2} if order == 2 else {1: 8 / 12, 2: -1 / 12}
+    all_moved, weights = [params], np.zeros((len(directions), len(shifts)))
     for number, (name, direction) in enumerate(directions.items()):
         h = change if isinstance(change, int | float) else change.get(name, CHANGE)
-        for place, (times, weight) in enumerate(shifts.items()):
-            by = jnp.float32(times * h)
+        weights[number] = [weight / h for weight in shifts.values()]
+        for factor in (sign * times * h for times in shifts for sign in (1, -1)):
+            by = jnp.float32(factor)
             all_moved.append(jax.tree.map(lambda value, d, by=by: value + by * d, params, direction))
-            weights[number, number * len(shifts) + place] = weight / h
     return jax.tree.map(lambda *parts: jnp.stack(parts), *all_moved), weights
+
+
+def _differences(runs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Derivatives from runs in the order of `_moved`; exactly zero where the two of a pair are equal."""
+    pairs = runs.reshape(*weights.shape, 2, *runs.shape[1:])
+    return np.einsum("pk,pk...->p...", weights, pairs[:, :, 0] - pairs[:, :, 1])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -49,6 +49,7 @@ class Case:
         agents: how many.
         steps: days.
         changes: h of the reference for parameters other than 0.1.
+        parameters: some only; None for all.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Case:
     agents: int = 10_000
     steps: int = 60
     changes: dict[str, float] = dataclasses.field(default_factory=lambda: {"initial": 0.2})
+    parameters: tuple[str, ...] | None = None
 
 
 def _layered(layers: dict[str, Callable[[int], Any]], rates: dict[str, float], **settings: float) -> Any:
@@ -74,6 +76,26 @@ HOMES = {"household": lambda agents: worlds.households(agents, SEED + 1)}
 WORK = {"work": lambda agents: worlds.workplaces(agents, 12, SEED + 2)}
 SEIR = {"latent_days": 3.0, "infectious_days": 7.0}
 CITY_CHANGES = {"disease.fork.symptoms": 0.05, "disease.mean_days.presymptomatic": 0.05}
+DISEASE = ("exposed", "presymptomatic", "asymptomatic", "symptomatic", "hospitalised", "critical")
+CITY = {
+    "transmission": (
+        *(f"transmission.{layer}" for layer in ("household", "school", "work", "community")),
+        "contacts",
+        "importation",
+    ),
+    "durations": tuple(f"disease.mean_days.{stage}" for stage in DISEASE),
+    "severity": (
+        *(f"disease.fork.{fork}" for fork in ("symptoms", "admission", "intensive_care", "death")),
+        "disease.susceptibility",
+        "disease.asymptomatic_infectiousness",
+    ),
+}
+
+
+def _city(agents: int) -> World:
+    return worlds.whole_city(agents, SEED, 80)
+
+
 CASES = {
     "degree-4": Case("SIR, graph of degree 4, 1 %", _layered(_graph(4), {"graph": 0.1})),
     "degree-10": Case("SIR, graph of degree 10, 1 %", _layered(_graph(10), {"graph": 0.03})),
@@ -110,7 +132,10 @@ CASES = {
         _layered(HOMES | WORK, {"household": 0.4, "work": 0.4}, **SEIR),
         steps=80,
     ),
-    "city": Case("The city", lambda agents: worlds.whole_city(agents, SEED, 80), 20_000, 80, CITY_CHANGES),
+    **{
+        f"city-{name}": Case(f"The city, {name}", _city, 20_000, 80, CITY_CHANGES, parameters)
+        for name, parameters in CITY.items()
+    },
 }
 
 Curves = dict[str, np.ndarray]  # for each observable, (realizations, parameters, steps)
@@ -134,6 +159,7 @@ class Reference:
         changes = dict.fromkeys(named_entries(self.world.params), 0.1) | self.case.changes
         found = jacobian(
             self.world,
+            self.case.parameters,
             steps=self.case.steps,
             method="differences",
             order=4,
@@ -162,16 +188,17 @@ def noise(curves: np.ndarray, true: np.ndarray) -> float | None:
 
 def estimates(
     case: Case, world: World, rules: list[str], most: int, until: float
-) -> tuple[dict[str, Curves], dict[str, float]]:
-    """Derivatives by each rule, equally many of each, and the seconds that a realization took."""
+) -> tuple[dict[str, Curves], dict[str, float | None]]:
+    """Derivatives by each rule, equally many of each, and the seconds that the last ones took each."""
     chunks: dict[str, list[Curves]] = {rule: [] for rule in rules}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float | None] = dict.fromkeys(rules)
     for chunk in range(max(1, most // AT_ONCE)):
         settings = {"steps": case.steps, "realizations": AT_ONCE, "seed": SEED + chunk}
         for rule in rules:
             begun = time.perf_counter()
-            chunks[rule].append(jacobian(world, method=rule, **settings).derivatives)  # type: ignore[arg-type]
-            seconds[rule] = (time.perf_counter() - begun) / AT_ONCE
+            chunks[rule].append(jacobian(world, case.parameters, method=rule, **settings).derivatives)  # type: ignore[arg-type]
+            if chunk:  # the first one compiles
+                seconds[rule] = (time.perf_counter() - begun) / AT_ONCE
         if time.perf_counter() > until:
             break
     return {
@@ -208,10 +235,10 @@ def _largest_error(reference: Reference) -> float:
 
 
 def _rows(
-    case: Case, reference: Reference, found: dict[str, Curves], seconds: dict[str, float], world: World
+    case: Case, reference: Reference, found: dict[str, Curves], seconds: dict[str, float | None], world: World
 ) -> dict[str, Any]:
     curves = reference.curves()
-    realizations = len(next(iter(curves.values())))
+    realizations, about = len(next(iter(curves.values()))), machine()
     result: dict[str, Any] = {
         "title": case.title,
         "agents": world.agents,
@@ -220,8 +247,9 @@ def _rows(
         "rules": {
             rule: {
                 "realizations": len(next(iter(each.values()))),
-                "seconds_each": round(seconds[rule], 3),
-                "machine": machine(),
+                "seconds_each": seconds[rule],
+                "commit": about["commit"],
+                "load": about["load"],
                 "rows": [],
             }
             for rule, each in found.items()
@@ -266,7 +294,6 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="few agents, nothing saved: does the script run?")
     arguments = parser.parse_args()
     use_compilation_cache()
-    before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
     if arguments.small:
         arguments.case = arguments.case or "degree-4"
         arguments.seconds, arguments.realizations, arguments.fresh = 0, AT_ONCE, True
@@ -278,9 +305,11 @@ def main() -> None:
         print(tables.of_case(found))
         if arguments.small:
             return
-        before = merged(before, arguments.case, found)
-        save(RESULT, before)
-    tables.write(DOCS, before)
+    results = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    if arguments.case:
+        results = merged(results, arguments.case, found)
+        save(RESULT, results)
+    tables.write(DOCS, results)
 
 
 if __name__ == "__main__":
