@@ -59,8 +59,10 @@ package: $(VENV)/.dev  ## sdist, wheel from it, installed and tried away from th
 	@$(PYTEST) -q -m packaging tests/packaging
 	$(call passed,package)
 
-bench: $(VENV)/.dev  ## run the benchmarks, whose results are committed
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: $(VENV)/.dev  ## run the benchmarks and write docs/performance.md (ARGS="core peers" picks)
+	@for part in $(or $(ARGS),$(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))); do \
+	    echo "== bench    $$part"; $(BIN)/python "benchmarks/bench_$$part.py" || exit 1; done
+	@$(BIN)/python benchmarks/performance_page.py
 
 ##@ Keep it
 format: $(VENV)/.dev  ## let ruff mend and format the sources

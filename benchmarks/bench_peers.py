@@ -35,22 +35,25 @@ class Case:
         script: in benchmarks/peers.
         packages: of its environment; none for the interpreter that runs this.
         agents, runs: how many; the first run of all, which compiles, is not among them.
+        variables: of the environment.
     """
 
     script: str
     packages: tuple[str, ...] = ()
     agents: int = 1_000_000
     runs: int = 5
+    variables: tuple[tuple[str, str], ...] = ()
 
 
-COVASIM, MESA_AGENTS = ("covasim==3.1.8",), 100_000
+STARSIM, COVASIM, MESA_AGENTS = ("starsim==3.7.2",), ("covasim==3.1.8",), 100_000
 CASES = {
     "machine": Case("run_limits.py", runs=9),
     "lpm": Case("run_lpm.py", runs=9),
     "c": Case("run_c.py", runs=9),
     "numba": Case("run_numba.py", ("numba==0.68.1",), runs=9),
     "abmax": Case("run_abmax.py", ("abmax==0.0.8",)),
-    "starsim": Case("run_starsim.py", ("starsim==3.7.2",)),
+    "starsim": Case("run_starsim.py", STARSIM),
+    "starsim-plain": Case("run_starsim.py", STARSIM, variables=(("STARSIM_CRN", "False"),)),
     "covasim": Case("run_covasim.py", COVASIM),
     "mesa-frames": Case("run_mesa_frames.py", ("mesa-frames==0.1.0a0", "polars==2.1.0"), runs=2),
     "mesa": Case("run_mesa.py", ("mesa==3.3.1",), MESA_AGENTS, runs=2),
@@ -81,25 +84,24 @@ def python(packages: tuple[str, ...]) -> str:
     environment = folder() / "environments" / "-".join(packages).replace("==", "-")
     interpreter = environment / "bin" / "python"
     if not (environment / ".complete").exists():
-        quiet = {"check": True, "env": os.environ | {"UV_PYTHON_DOWNLOADS": "never"}}
-        subprocess.run([uv(), "venv", "--quiet", "--clear", "--python", sys.executable, environment], **quiet)
-        subprocess.run([uv(), "pip", "install", "--quiet", "--python", interpreter, *packages], **quiet)
+        variables = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
+        for words in (
+            ("venv", "--clear", "--python", sys.executable, str(environment)),
+            ("pip", "install", "--python", str(interpreter), *packages),
+        ):
+            subprocess.run([uv(), "--quiet", *words], check=True, env=variables)
         (environment / ".complete").touch()
     return str(interpreter)
 
 
 def graph(agents: int) -> Path:
-    """The one graph of so many agents, .npz, with the edge list that `lpm` reads beside it; written once."""
+    """The one graph of so many agents, .npz, written once."""
     path = folder() / "graphs" / f"erdos-renyi-{agents}.npz"
-    table = path.with_suffix(".parquet")
-    if not (path.exists() and table.exists()):
-        import pandas as pd
-
+    if not path.exists():
         from lpm import networks
 
         path.parent.mkdir(parents=True, exist_ok=True)
         edges = networks.erdos_renyi(agents, DEGREE, seed=1)
-        pd.DataFrame({"source": edges.source, "target": edges.target}).to_parquet(table)
         np.savez(path, agents=agents, source=edges.source, target=edges.target)
     return path
 
@@ -110,13 +112,14 @@ def run(case: Case, small: bool) -> dict[str, Any]:
     interpreter, path = python(case.packages), graph(agents)
     own = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])] if not case.packages else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(own), "MPLBACKEND": "Agg"}
-    environment |= {"PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu"}
+    environment |= {"PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu"} | dict(case.variables)
     options = ["--days", days, "--runs", runs, "--begun", time.time()]
     command = [interpreter, HERE / "peers" / case.script, path, *options]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        return {"failed": lines[-1] if lines else f"exit status {done.returncode}"}
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line and not line.startswith((" ", "-"))]
+        named = [line for line in lines if "Error" in line] or lines or [f"exit status {done.returncode}"]
+        return {"failed": named[-1]}
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -137,7 +140,8 @@ def line(name: str, found: dict[str, Any]) -> str:
         values = ", ".join(f"{key} {value['median']:.3g}" for key, value in found.items())
         return f"{name}: {values}"
     return (
-        f"{name}: {found['agents']:,} agents, set-up {found['set_up_s']:.2f} s, first step {found['first_step_s']:.2f} s, "
+        f"{name}: {found['agents']:,} agents, set-up {found['set_up_s']:.2f} s, "
+        f"first step {found['first_step_s']:.2f} s, "
         f"{found['wall_s_per_day']['median'] * 1e3:.2f} ms a day "
         f"({found['processor_s_per_day']['median'] * 1e3:.2f} of the processor), {found['peak_memory_gb']:.2f} GB, "
         f"{found['agent_steps_per_s']:.3g} agent-steps/s, final size {found['final_size']['mean']:.4f}"

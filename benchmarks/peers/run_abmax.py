@@ -1,6 +1,7 @@
 """abmax: agents with a padded row of neighbours each, stepped by its `step_agents`."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ SUSCEPTIBLE, INFECTIOUS, RECOVERED = 0, 1, 2
 def step_agent(agent: Agent, signal: Signal, params: Params) -> Agent:
     """One agent's day."""
     stage, around = agent.state.content["stage"], signal.content["infectious"]
-    escapes = (1 - params.content["per_contact"]) ** around
+    escapes = jnp.exp(params.content["log_escape"] * around)
     infected = (stage == SUSCEPTIBLE) & (signal.content["first"] >= escapes)
     recovered = (stage == INFECTIOUS) & (signal.content["second"] < params.content["per_day"])
     stage = jnp.where(infected, INFECTIOUS, jnp.where(recovered, RECOVERED, stage)).astype(stage.dtype)
@@ -28,7 +29,7 @@ def day(population: Set, table: jax.Array, key: jax.Array) -> tuple[Set, jax.Arr
     flags = jnp.append(stage == INFECTIOUS, False).astype(jnp.uint8)
     first, second = jax.random.uniform(key, (2, len(stage)))
     signal = Signal(content={"infectious": flags[table].sum(0), "first": first, "second": second})
-    params = Params(content={"per_contact": work.PER_CONTACT, "per_day": work.PER_DAY})
+    params = Params(content={"log_escape": math.log1p(-work.PER_CONTACT), "per_day": work.PER_DAY})
     population = step_agents(step_agent, params, signal, population)
     stage = population.agents.state.content["stage"]
     return population, jnp.stack([(stage == SUSCEPTIBLE).sum(), (stage == INFECTIOUS).sum()])

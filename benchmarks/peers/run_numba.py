@@ -19,7 +19,12 @@ def hashed(x: np.uint32) -> np.uint32:
 
 @numba.njit(parallel=True)
 def step(
-    stage: np.ndarray, after: np.ndarray, begins: np.ndarray, neighbours: np.ndarray, limits: np.ndarray, salt: np.uint32
+    stage: np.ndarray,
+    after: np.ndarray,
+    begins: np.ndarray,
+    neighbours: np.ndarray,
+    limits: np.ndarray,
+    salt: np.uint32,
 ) -> tuple[int, int]:
     """One day, from `stage` into `after`; returns the numbers of susceptible and infectious agents."""
     susceptible = infectious = 0

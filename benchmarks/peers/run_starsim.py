@@ -53,4 +53,9 @@ def start(task: work.Task, seed: int) -> work.Advance:
     return advance
 
 
-work.measure(start, ("starsim", "numba"), "its own SIR with geometric durations and no deaths; its CRN draws on")
+DRAWS = "on, as lpm's always are" if ss.options.crn else "off, for speed"
+work.measure(
+    start,
+    ("starsim", "numba"),
+    f"its own SIR with geometric durations and no deaths; its common random numbers {DRAWS}",
+)

@@ -1,4 +1,4 @@
-"""The work that every simulator is given, and how it is timed. Needs numpy alone, so that any environment can import it.
+"""The work that every simulator is given, and how it is timed. Needs numpy alone: any environment can import it.
 
 SIR on a static graph: each day every infectious agent infects each susceptible contact with probability 0.03 and
 recovers with probability 0.1; both events look at the same morning. One agent in a hundred is infectious on day 0.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import importlib.metadata
 import json
 import resource
@@ -96,10 +97,21 @@ def asked() -> Task:
     return Task(**vars(parser.parse_args()))
 
 
-def measure(start: Callable[[Task, int], Advance], distributions: Iterable[str], note: str = "") -> None:
+def measure(
+    start: Callable[[Task, int], Advance],
+    distributions: Iterable[str],
+    note: str,
+    more: Callable[[], dict[str, Any]] = dict,
+) -> None:
     """Time a simulator and print what was found as the last line, in JSON.
 
     The first step is that of a simulation of its own, so the steady runs after it find everything compiled.
+
+    Args:
+        start: sets a simulation up.
+        distributions: whose versions to report.
+        note: what a reader must know of the comparison.
+        more: other things that were measured meanwhile.
     """
     task = asked()
     imported, agents = time.time() - task.begun, task.agents
@@ -112,6 +124,7 @@ def measure(start: Callable[[Task, int], Advance], distributions: Iterable[str],
     walls, processors, finals, peaks = [], [], [], []
     for run in range(task.runs):
         del advance
+        gc.collect()  # two simulations at once would count twice in the memory
         advance = start(task, run + 1)
         wall, processor = time.perf_counter(), time.process_time()
         susceptible, infectious = map(np.asarray, advance(task.days))
@@ -132,5 +145,5 @@ def measure(start: Callable[[Task, int], Advance], distributions: Iterable[str],
         "peak_memory_gb": peak_memory_gb(),
         "versions": {name: version(name) for name in ("numpy", *distributions)},
         "note": note,
-    }
+    } | more()
     print(json.dumps(found))

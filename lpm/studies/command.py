@@ -146,18 +146,18 @@ def _free(path: Path) -> Path:
 
 def _lines(console: Console) -> Callable[[int, int], None]:
     """A line for each twentieth of the runs."""
-    begun, first, said = time.perf_counter(), -1, -1
+    begun, first, said = 0.0, -1, -1  # the first run waits for the compiler
 
     def line(done: int, total: int) -> None:
-        nonlocal first, said
-        first = done if first < 0 else first
-        twentieth = 20 * done // total
-        if twentieth == said and done < total:
+        nonlocal begun, first, said
+        if first < 0:
+            begun, first = time.perf_counter(), done
+        if 20 * done // total == said:
             return
-        said = twentieth
-        gone = time.perf_counter() - begun
-        left = f", {gone / (done - first + 1) * (total - done):.0f} s left" if done > first else ""
-        _say(console, f"{done:,} of {total:,} runs, {gone:.0f} s{left}", "dim")
+        said, gone = 20 * done // total, time.perf_counter() - begun
+        each = gone / max(done - first, 1)
+        left = f", {each:.2g} s each, {each * (total - done):.0f} s left" if done > first else ""
+        _say(console, f"{done:,} of {total:,} runs{left}", "dim")
 
     return line
 

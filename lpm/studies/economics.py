@@ -66,13 +66,9 @@ def _verdict(baseline: bool, extra: float, averted: float) -> tuple[str, float]:
     """In words what a pair of numbers means, and their ratio where it has a meaning."""
     if baseline:
         return "the baseline", math.nan
-    if averted > 0 and extra <= 0:
-        return "averts more and costs less", math.nan
-    if averted <= 0 and extra >= 0:
-        return "averts less and costs more", math.nan
-    if averted > 0:
-        return "averts more and costs more", extra / averted
-    return "averts less and costs less", extra / averted
+    cost = "costs more" if extra > 0 else "costs less" if extra < 0 else "costs as much"
+    effect = "better" if averted > 0 else "worse" if averted < 0 else "no better"
+    return f"{effect}, {cost}", extra / averted if extra * averted > 0 else math.nan
 
 
 def frontier(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, str]]:

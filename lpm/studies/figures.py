@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 STYLE = plot.STYLE | {"text.parse_math": False}  # a dollar in a name is a dollar
+FAR, NEAR = 4.0, 2.5  # times the baseline's highest point: when to enlarge, and what is seen then
 MOST_CURVES = 7  # as many as there are colours
+UNLIKE = 15.0  # ratio of effects from which on their axis is logarithmic
+SIZES = ((1e9, " bn"), (1e6, "M"), (1e3, "k"))
 WIDTH = 10.0  # inches
 BASELINE = "#000000"
 COLORS = OF_RUNS[:6]
@@ -36,25 +40,44 @@ LOW, HIGH = QUANTILES.index(0.05), QUANTILES.index(0.95)
 
 
 def curves(dataset: xr.Dataset, about: About) -> str:
-    """A panel for each observable: medians of the scenarios, bands that hold 90 % of the realizations."""
+    """A row for each observable: medians of the scenarios, bands that hold 90 % of the realizations.
+
+    Where some scenario is far above the baseline, a second panel enlarges what is near it.
+    """
     names = [str(name) for name in dataset if str(name).startswith("curve_") and "_by_" not in str(name)]
     shown = shown_scenarios(dataset)
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
+    tops = {name: _tops(dataset[name].values, shown) for name in names}
+    columns = 1 + any(highest > FAR * own for own, highest in tops.values())
     with plt.rc_context(STYLE):
-        figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, 2.7 * rows + 0.5), squeeze=False)
-        for name, axes in zip(names, panels.flat, strict=False):
+        size = (WIDTH, 2.3 * len(names) + 0.5)
+        figure, panels = plt.subplots(len(names), columns, figsize=size, squeeze=False, sharex=True)
+        for name, row in zip(names, panels, strict=True):
             variable = name.removeprefix("curve_")
-            _lines(axes, dataset, dataset[name].values, shown)
-            axes.set_title(about.long_name(variable) + _each(about, variable))
-            beds = about.capacity
-            if beds is not None and beds.variable == variable:
-                axes.axhline(beds.beds, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
-                place = {"xy": (1, beds.beds), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-                axes.annotate(f"{beds.beds:,.0f} beds", fontsize=7.5, **place)  # type: ignore[arg-type]
-        for axes in list(panels.flat)[len(names) :]:
-            axes.set_axis_off()
+            title = about.long_name(variable) + _each(about, variable)
+            for axes, top, words in zip(row, (None, NEAR * tops[name][0]), ("", ", enlarged"), strict=False):
+                _lines(axes, dataset, dataset[name].values, shown)
+                axes.set_title(title + words)
+                axes.tick_params(labelbottom=True)
+                _capacity(axes, about, variable)
+                axes.set_ylim(bottom=0, top=top or None)
         return _finished(figure, "Courses of the scenarios, medians and 90 % bands")
+
+
+def _tops(values: np.ndarray, shown: list[int]) -> tuple[float, float]:
+    """The highest point of the baseline's band, and of all bands."""
+    own, highest = (float(np.nanmax([0, *np.ravel(each)])) for each in (values[0, HIGH], values[shown, HIGH]))
+    return own, highest
+
+
+def _capacity(axes: Axes, about: About, variable: str) -> None:
+    """A line at the number of beds."""
+    if about.capacity is None or about.capacity.variable != variable:
+        return
+    beds = about.capacity.beds
+    axes.axhline(beds, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
+    place = axes.get_yaxis_transform()
+    words = f"{beds:,.0f} beds"
+    axes.text(1, beds, words, transform=place, fontsize=7.5, ha="right", va="bottom", clip_on=True)
 
 
 def regions(dataset: xr.Dataset, about: About) -> str:
@@ -73,6 +96,7 @@ def regions(dataset: xr.Dataset, about: About) -> str:
             _lines(axes, dataset, dataset[f"curve_{name}_by_region"].values[..., place], shown)
             axes.set_title(label)
             axes.tick_params(labelbottom=True)
+        panels[0, 0].set_ylim(bottom=0)
         for axes in list(panels.flat)[len(labels) :]:
             axes.set_axis_off()
         figure.supylabel(about.long_name(name) + _each(about, name), fontsize=9)
@@ -106,19 +130,40 @@ def effects(dataset: xr.Dataset, about: About) -> str:
 
 
 def _forest(axes: Axes, values: np.ndarray) -> None:
+    """A row for each scenario; on a scale that grows like a logarithm away from 0 where sizes differ much."""
     axes.axvline(0, color="#000000", linewidth=0.8)
-    for row, each in enumerate(values):
-        found = summary(each)
-        if not found.n:
+    found = [summary(each) for each in values]
+    for row, each in enumerate(found):
+        if not each.n:
             axes.annotate("no runs", (0, row), fontsize=7, va="center")
             continue
-        q = found.quantiles
+        q = each.quantiles
         for low, high, width in ((0, 6, 0.9), (1, 5, 2.4), (2, 4, 6.0)):
             axes.plot([q[low], q[high]], [row, row], color=OF_RUNS[0], linewidth=width, solid_capstyle="butt")
         axes.plot(q[3], row, "o", color="white", markeredgecolor="black", markersize=4.5)
+    sizes = [abs(each.median) for each in found if each.n and each.median]
     axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if sizes and max(sizes) > UNLIKE * min(sizes):
+        axes.set_xscale("symlog", linthresh=10 ** math.floor(math.log10(min(sizes))), linscale=0.5)
+        axes.set_xticks(_decades(*axes.get_xlim(), min(sizes)))
+        axes.minorticks_off()
+        axes.set_xlabel("logarithmic scale", fontsize=8)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
+
+
+def _decades(low: float, high: float, smallest: float) -> list[float]:
+    """Zero, and powers of ten on both sides of it, not too many.
+
+    >>> _decades(-3e6, 2e3, 500)
+    [-1000000.0, -10000.0, -100.0, 0.0, 100.0]
+    """
+    first, last = (math.floor(math.log10(max(size, 1e-300))) for size in (smallest, max(-low, high)))
+    powers = range(first, last + 1, 1 + (last - first > 2))
+    return sorted(
+        {0.0, *(sign * 10.0**power for power in powers for sign in (-1, 1) if low <= sign * 10**power <= high)}
+    )
 
 
 def plane(dataset: xr.Dataset, about: About) -> str:
@@ -184,7 +229,6 @@ def _lines(axes: Axes, dataset: xr.Dataset, values: np.ndarray, shown: list[int]
         axes.fill_between(times, band[LOW], band[HIGH], color=color, alpha=0.15, linewidth=0)
         name = str(dataset["scenario"].values[number])
         axes.plot(times, band[3], color=color, linestyle=dashes, linewidth=1.8 if not which else 1.3, label=name)
-    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     if np.issubdtype(times.dtype, np.datetime64):
         locator = mdates.AutoDateLocator(minticks=3, maxticks=6)
@@ -200,10 +244,8 @@ def _each(about: About, variable: str) -> str:
 
 
 def _short(value: float, _: object) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+    size, letter = next((each for each in SIZES if abs(value) >= each[0]), (1, ""))
+    return f"{value / size:g}{letter}".replace("-", "−")
 
 
 def _finished(figure: Figure, label: str) -> str:
@@ -213,7 +255,7 @@ def _finished(figure: Figure, label: str) -> str:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(textwrap.shorten(name, 40), handle)
     if handles:
-        columns = max(1, min(len(handles), 120 // (max(map(len, handles)) + 8)))
+        columns = max(1, min(len(handles), 150 // (max(map(len, handles)) + 6)))
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5
         )
@@ -230,6 +272,7 @@ def _svg(figure: Figure, label: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), svg)  # a tenth of a point
     prefix = re.sub(r"\W+", "-", label.lower())
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r' id="([^"]*)"', rf' id="{prefix}-\1"', svg)

@@ -30,8 +30,11 @@ p { max-width: 46rem; margin: .4rem 0; } .small { color: #444; font-size: .87rem
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 th, td { padding: .28rem .7rem .28rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid #d5d5d5; }
 th { font-weight: 600; border-bottom: 1.5px solid #1a1a1a; vertical-align: bottom; }
+td:first-child { min-width: 8.5em; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td span { display: block; color: #444; font-size: .8rem; white-space: nowrap; }
+td b { font-weight: 400; white-space: nowrap; }
+td span { display: block; color: #444; font-size: .8rem; }
+td i { font-style: normal; white-space: nowrap; }
 .warn { border-left: 4px solid #D55E00; padding: .2rem .8rem; margin: .8rem 0; background: #fdf4ee; }
 svg { max-width: 100%; height: auto; }
 pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -40,7 +43,6 @@ dt { font-weight: 600; } dd { margin: 0 0 .35rem; overflow-wrap: anywhere; }
   svg, tr { break-inside: avoid; } .wide { overflow: visible; } details > * { display: block; } }
 """
 BANDS = "Below each median is what holds 90 % of the realizations."
-SIGN = {True: "−", False: ""}
 
 
 def page(dataset: xr.Dataset, about: About) -> str:
@@ -74,7 +76,7 @@ def page(dataset: xr.Dataset, about: About) -> str:
         *_regions(dataset, about),
         *(_by(dataset, about, dim) for dim in (about.dims(effect.variable) if effect else ())),
         "<h2>Scenarios</h2>",
-        _table(*_scenarios(dataset, about)),
+        _table(*_scenarios(dataset, about), texts=4),
         "<h2>Assumptions and limits</h2>",
         _assumptions(about),
         "<h2>Where this comes from</h2>",
@@ -112,34 +114,36 @@ def _missing(dataset: xr.Dataset, about: About) -> str:
     )
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A number as one reads it: whole if it is large, with a true minus.
+def number(value: float) -> str:
+    """A number to three digits, as one reads it, with a true minus; the CSV file has all digits.
 
-    >>> number(-1234567.8), number(0.01234), number(float("nan"))
-    ('−1,234,568', '0.01234', '–')
+    >>> number(-1234567.8), number(20345.2), number(0.01234), number(-0.0), number(float("nan"))
+    ('−1.23 million', '20,300', '0.0123', '0', '–')
     """
     if math.isnan(value):
         return "–"
-    size = abs(value)
-    text = f"{size:,.0f}" if size >= 100 or size == round(size) else f"{size:.{digits}g}"
-    return SIGN[value < 0 and text != "0"] + text
+    size = float(f"{abs(value):.3g}")
+    if size >= 1e6:
+        scale, word = (1e9, "billion") if size >= 1e9 else (1e6, "million")
+        text = f"{size / scale:,.4g} {word}"
+    else:
+        text = f"{size:,.0f}" if size >= 100 or size == round(size) else f"{size:.3g}"
+    return "−" + text if value < 0 and size else text
 
 
 def _cell(values: np.ndarray) -> str:
     """Median, and below it the middle 90 %."""
     found = summary(values)
     if found.n < 2:
-        return number(found.median)
-    return f"{number(found.median)}<span>{number(found.quantiles[1])} to {number(found.quantiles[5])}</span>"
+        return f"<b>{number(found.median)}</b>"
+    low, high = number(found.quantiles[1]), number(found.quantiles[5])
+    return f"<b>{number(found.median)}</b><span><i>{low}</i> to <i>{high}</i></span>"
 
 
-Cells = Sequence[str]
-
-
-def _table(head: Cells, rows: Iterable[Cells], texts: int = 1) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
     """Cells are HTML; the first columns hold texts."""
 
-    def line(cells: Cells, tag: str) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="text"' if place < texts else "" for place in range(len(cells))]
         return "<tr>" + "".join(f"<{tag}{k}>{c}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
 
@@ -156,7 +160,7 @@ def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str]]:
     return [each for each in found if each[0] in dataset]
 
 
-def _averted(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+def _averted(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
     head = ["scenario", *(_text(label) for _, label in columns)]
     rows = [
@@ -167,7 +171,7 @@ def _averted(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
     return head, rows
 
 
-def _outcomes(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+def _outcomes(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
     head = ["scenario", *(_text(label) for _, label in columns)]
     rows = [
@@ -231,7 +235,7 @@ def _by(dataset: xr.Dataset, about: About, dim: str) -> str:
     """What is averted of the effect's outcome, by a dim's labels."""
     assert about.effect is not None
     values = dataset[f"averted_{about.effect.id}_by_{dim}"].values
-    head = [f"averted by {_text(dim)}", *map(_text, about.coords[dim])]
+    head = [f"averted by {_text(dim)}", *(_text(label).replace("-", "&#8209;") for label in about.coords[dim])]
     rows = [
         [_text(name), *(_cell(values[place, :, label]) for label in range(values.shape[2]))]
         for place, name in enumerate(about.names)
@@ -240,7 +244,7 @@ def _by(dataset: xr.Dataset, about: About, dim: str) -> str:
     return f"<h2>{_text(about.effect.label.capitalize())} averted, by {_text(dim)}</h2>" + _table(head, rows)
 
 
-def _scenarios(dataset: xr.Dataset, about: About) -> tuple[Cells, list[Cells]]:
+def _scenarios(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     head = ["scenario", "what it means", "what it changes", "first day that differs"]
     rows = []
     for place, each in enumerate(about.scenarios):

@@ -207,7 +207,9 @@ def _relocate(document: Document, problem: str, changes: list[Change], origin: t
             field, _, message = problem.removeprefix(said).partition(": ")
             below = field.removeprefix(change.key).strip(".").split(".") if field != change.key else []
             inside = tuple(int(part) if part.isdigit() else part for part in below if part)
-            document.report((*change.origin, *inside), f"{message}" if inside else f"{field}: {message}")
+            if not inside and change.origin[-1] != change.key:  # one word of the study stands for several changes
+                message = f"{field}: {message}"
+            document.report((*change.origin, *inside), message, key=message.startswith("unknown key"))
             return
     if origin[-1:] == ("base",):
         document.problems.append(problem)
@@ -288,7 +290,7 @@ def _answers(
     currencies: dict[str, tuple[str | int, ...]] = {}
     costs = []
     for name, value in section.costs.items():
-        place = (*ROOT, "costs", name)
+        place: tuple[str | int, ...] = (*ROOT, "costs", name)
         outcome = tried(place, of.costed, name, observables, key=True)
         amount = tried(place, of.money, value)
         if amount is not None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from lpm.studies.plan import Study
 
 FOLDER, ABOUT = "runs", "study.json"
 NOT_RUN = "not run yet"
+SECONDS = "seconds of the run"  # no observable has a name with blanks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +205,8 @@ def write_run(path: Path, unit: Unit, records: Mapping[str, np.ndarray], seconds
     """Keep a run's records, (records, ...) for each observable; an earlier failure of the run is forgotten."""
     file = path / FOLDER / f"{unit.name}.npz"
     part = file.with_name(f".{unit.name}.{socket.gethostname()}.{os.getpid()}.npz")
-    np.savez(part, allow_pickle=False, **{"seconds of the run": np.float64(seconds), **records})
+    arrays: dict[str, Any] = {SECONDS: np.float64(seconds), **records}
+    np.savez(part, **arrays)
     sync(part)
     part.replace(file)
     file.with_suffix(".failed").unlink(missing_ok=True)
@@ -212,15 +215,15 @@ def write_run(path: Path, unit: Unit, records: Mapping[str, np.ndarray], seconds
 def read_run(path: Path, unit: Unit) -> dict[str, np.ndarray] | None:
     """A run's records; None if it is not complete, or its file is damaged."""
     try:
-        with np.load(path / FOLDER / f"{unit.name}.npz", allow_pickle=False) as found:
-            return {name: found[name] for name in found.files if name != "seconds of the run"}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        with (path / FOLDER / f"{unit.name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files if name != SECONDS}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 
 def complete(path: Path, unit: Unit) -> bool:
-    """Whether a run's file is there."""
-    return (path / FOLDER / f"{unit.name}.npz").is_file()
+    """Whether a run's file is there, as a whole."""
+    return zipfile.is_zipfile(path / FOLDER / f"{unit.name}.npz")
 
 
 def write_failure(path: Path, unit: Unit, reason: str) -> None:
@@ -238,6 +241,11 @@ def missing(path: Path, about: About) -> list[tuple[Unit, str]]:
     return found
 
 
+def _of_the_past(state: Any, info: Any) -> Any:
+    """What stands for an observable's function once all is recorded."""
+    raise NotImplementedError
+
+
 def collect(path: Path, about: About) -> Path:
     """Join the runs in one zarr store with a scenario axis; one run at a time is in memory.
 
@@ -245,7 +253,7 @@ def collect(path: Path, about: About) -> Path:
         its path, for `lpm.open`, which shows what is missing as NaN.
     """
     observables = tuple(
-        Observable(name, lambda state, info: 0, dims, units, long_name, over)  # type: ignore[arg-type]
+        Observable(name, _of_the_past, dims, units, long_name, over)  # type: ignore[arg-type]
         for name, dims, units, long_name, over in about.observables
     )
     target, fresh, old = path / store.NAME, path / ".collected.zarr", path / ".before.zarr"
@@ -267,6 +275,9 @@ def collect(path: Path, about: About) -> Path:
         if records is not None:
             which = slice(unit.realization, unit.realization + 1)
             made.write(which, 0, {name: each[None] for name, each in records.items()}, scenario=unit.scenario)
+        elif complete(path, unit):
+            (path / FOLDER / f"{unit.name}.npz").unlink()
+            write_failure(path, unit, "its file was damaged and has been removed")
     if target.exists():
         target.rename(old)
     fresh.rename(target)

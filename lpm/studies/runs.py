@@ -104,7 +104,7 @@ def _world(scenario: Scenario, base: World) -> World | LpmError:
         return error
     mine, tree = jax.tree.flatten(world.state.fixed)
     its, other = jax.tree.flatten(base.state.fixed)
-    if tree != other:
+    if str(tree) != str(other):
         return world
     shared = [b if np.shape(a) == np.shape(b) and np.array_equal(a, b) else a for a, b in zip(mine, its, strict=True)]
     return dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=jax.tree.unflatten(tree, shared)))

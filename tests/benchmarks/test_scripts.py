@@ -1,0 +1,89 @@
+"""The benchmarks run, the simulators do the same work, and the page says what was measured."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def run(*words: str | Path, folder: Path) -> str:
+    environment = os.environ | {"LPM_CACHE_DIR": str(folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "peers"))
+
+
+def needs_compiler() -> None:
+    if shutil.which(os.environ.get("CC", "cc")) is None:
+        pytest.skip("needs a C compiler")
+
+
+@pytest.mark.usefixtures("modules")
+def test_two_simulators_end_with_the_same_share_infected(tmp_path: Path) -> None:
+    """20,000 agents, 6 epidemics each; means further apart than 4 standard errors have p = 6e-5."""
+    needs_compiler()
+    import numpy as np
+
+    from lpm import networks
+
+    edges = networks.erdos_renyi(20_000, 10.0, seed=1)
+    path = tmp_path / "graph.npz"
+    np.savez(path, agents=20_000, source=edges.source, target=edges.target)
+    sizes = []
+    for script in ("run_lpm.py", "run_c.py"):
+        printed = run(BENCHMARKS / "peers" / script, path, "--runs", "6", folder=tmp_path)
+        sizes.append(np.array(json.loads(printed.splitlines()[-1])["final_size"]))
+    error = np.sqrt(sum(each.var(ddof=1) / len(each) for each in sizes))
+    assert abs(sizes[0].mean() - sizes[1].mean()) < 4 * error
+    assert 0.85 < sizes[0].mean() < 0.90
+
+
+def test_the_driver_tells_of_each_part(tmp_path: Path) -> None:
+    needs_compiler()
+    printed = run(BENCHMARKS / "bench_peers.py", "--small", "--only", "machine", "c", folder=tmp_path)
+    assert [line.split(":")[0] for line in printed.splitlines()] == ["machine", "c"]
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_script_that_fails_is_told_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = importlib.import_module("bench_peers")
+    monkeypatch.setenv("LPM_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    found = driver.run(driver.CASES["c"], small=True)
+    assert found["failed"].startswith("missing: asked for a C compiler")
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_page_says_what_the_results_say() -> None:
+    """If this fails: python benchmarks/performance_page.py."""
+    module = importlib.import_module("performance_page")
+    assert module.PAGE.read_text("utf-8") == module.page(*module.results())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["bench_core.py", "bench_growth.py"])
+def test_a_benchmark_runs_small(script: str, tmp_path: Path) -> None:
+    assert run(BENCHMARKS / script, "--small", folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_every_peer_runs_small(tmp_path: Path) -> None:
+    needs_compiler()
+    printed = run(BENCHMARKS / "bench_peers.py", "--small", folder=tmp_path)
+    assert all("final size" in line for line in printed.splitlines()[1:])
