@@ -86,7 +86,8 @@ def to_arviz(fit: Fit, predictive: Predictive) -> Any:
         import arviz
     except ImportError:
         raise ImportError("arviz is not installed; write `pip install lpm[bayes]`, or use `datasets`") from None
-    return arviz.InferenceData(**datasets(fit, predictive))
+    groups: dict[str, Any] = datasets(fit, predictive)
+    return arviz.InferenceData(**groups)
 
 
 def summary(fit: Fit, predictive: Predictive, found: Identified) -> dict[str, Any]:
