@@ -37,7 +37,7 @@ def day(population: Set, table: jax.Array, key: jax.Array) -> tuple[Set, jax.Arr
 
 @functools.partial(jax.jit, donate_argnums=0)
 def jitted_day(population: Set, table: jax.Array, key: jax.Array, number: int) -> tuple[Set, jax.Array]:
-    """One day, compiled once; as fast here as a scan over all days."""
+    """One day, compiled once."""
     return day(population, table, jax.random.fold_in(key, number))
 
 

@@ -64,4 +64,4 @@ def start(task: work.Task, seed: int) -> work.Advance:
     return advance
 
 
-work.measure(start, ("mesa",), "neighbours kept as lists of agents, which is faster than Mesa's grids")
+work.measure(start, ("mesa",), "neighbours kept as lists of agents, not in one of Mesa's grids")

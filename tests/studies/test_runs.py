@@ -118,7 +118,7 @@ def killed_after(folder: Path, runs_done: int, how: signal.Signals) -> int:
     return child.returncode
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_study_killed_and_resumed_is_the_unbroken_one(how: signal.Signals, done: Files, tmp_path: Path) -> None:
     write(tmp_path)
     assert killed_after(tmp_path, 3, how) == (-signal.SIGKILL if how == signal.SIGKILL else 143)
