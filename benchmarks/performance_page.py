@@ -164,6 +164,11 @@ def losses(peers: Results) -> str:
         "and the last checkpoint."
     )
     found.append(
+        "**Numbers of agents that the cores do not divide.** With an odd number of agents on two cores a step takes "
+        "several times as long: loops over agents are then divided unevenly and no longer vectorised. A fault that is "
+        "not mended yet; take an even number."
+    )
+    found.append(
         f"**The first step** takes {digits(lpm['first_step_s'])} s, most of it the compiler's, without the cache of "
         "compiled programs that `lpm run` keeps; those of Starsim and Covasim were on the disk from an earlier run. "
         f"Sooner are {fewer(peers, 'first_step_s', 's')}."
