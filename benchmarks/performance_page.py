@@ -165,8 +165,7 @@ def losses(peers: Results) -> str:
     )
     found.append(
         "**Numbers of agents that the cores do not divide.** With an odd number of agents on two cores a step takes "
-        "several times as long: loops over agents are then divided unevenly and no longer vectorised. A fault that is "
-        "not mended yet; take an even number."
+        "several times as long, in the loops over agents; the cause is not known yet. Take an even number."
     )
     found.append(
         f"**The first step** takes {digits(lpm['first_step_s'])} s, most of it the compiler's, without the cache of "
