@@ -42,8 +42,8 @@ def _stored(value: jax.Array) -> jax.Array:
 def fused_sum(values: jax.Array, axis: int) -> jax.Array:
     """The sum of floats along an axis, in one loop with what computes them; it cannot be differentiated.
 
-    XLA's compiler for CPUs hands plain sums of floats to a library, and all that is summed is stored for it first: with
-    random lookups that takes four times as long. It knows a sum by its combiner, which is disguised here.
+    XLA's compiler for CPUs hands plain sums of floats to a library, and all that is summed, random lookups too, is
+    stored for it first. It knows a sum by its combiner, which is disguised here.
     """
 
     def add(one: jax.Array, other: jax.Array) -> jax.Array:

@@ -9,13 +9,11 @@ ghost's mass,
 of being infected. Three things keep ghosts from multiplying where an epidemic does not:
 
 1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q
-in each step. That
-   share times the mass is the ghost's `outgoing`.
+   in each step. That share times the mass is the ghost's `outgoing`.
 2. *A ghost does not infect whom it was infected by.* On a graph, a ghost infected by one who could itself be infected
-starts with the
-   outgoing share 1 - 1/s, s being the number of its contacts that could be infected.
+   starts with the outgoing share 1 - 1/s, s being the number of its contacts that could be infected.
 3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
-therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
+   therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Who is infectious around me: a contact graph, as rows of neighbours.
 
 Agents of like degree share a table of neighbours, so that nothing is padded but the few of very high degree, and
-neighbours
-are looked up among packed flags: for a million agents these are 125 kB, which stay in cache.
+neighbours are looked up among packed flags: for a million agents these are 125 kB, which stay in cache.
 """
 
 from __future__ import annotations

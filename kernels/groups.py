@@ -152,7 +152,7 @@ def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
 
 
 def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> tuple[jax.Array, jax.Array]:
-    """As `group_counts`, for two sets of flags, at the cost of one: a member is looked up in both at once.
+    """As `group_counts`, for two sets of flags in one pass over the members: a member is looked up in both at once.
 
     Both counts share one integer, so a group has less than 65,536 members.
     """
