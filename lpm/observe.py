@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 
@@ -37,6 +37,21 @@ class Observable:
             raise ValueError(f"observable: asked for a name like `incidence`, got {self.name!r}")
         if self.over not in ("sum", "last", "mean"):
             raise ValueError(f"observable {self.name}: `over` is one of 'sum', 'last', 'mean', got {self.over!r}")
+
+
+class Described(Protocol):
+    """What a store needs to know of an observable: all but its function."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+    @property
+    def units(self) -> str: ...
+    @property
+    def long_name(self) -> str: ...
+    @property
+    def over(self) -> str: ...
 
 
 def checked(observe: Iterable[Observable]) -> tuple[Observable, ...]:

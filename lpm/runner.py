@@ -146,14 +146,14 @@ def run(
     job.check()
     path = Path(out)
     if parent is not None:
-        with _writing(path, again):
+        with writing(path, again):
             say(resume.branch(job, Path(parent), at, path))
         resumed = True
     fresh = not (resumed and path.exists() and any(path.iterdir()))
     path = directory.new(path) if fresh else directory.writable(path)
     with directory.held(path), Signals() as signals:
         try:
-            with _writing(path, again):
+            with writing(path, again):
                 target = resume.reopened(job, path, say) or job.create(path / store.NAME, {})
         except BaseException:
             if fresh:
@@ -212,7 +212,7 @@ class _Run:
             first, job.records, job.snapshots, job.snapshot_every, begin=begin, moving=moving, pauses=pauses
         )
         for item in batch.ahead(chunks):
-            with _writing(self.path, self.again):
+            with writing(self.path, self.again):
                 if isinstance(item, batch.Saved):
                     self.save(item, first)
                     continue
@@ -278,14 +278,14 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _writing(path: Path, again: str) -> Iterator[None]:
-    """Turn what the system says of a write that failed into an error with advice."""
+def writing(path: Path, again: str, kept: str = "all that was committed before is intact") -> Iterator[None]:
+    """Turn what the system says of a write that failed into an error that says what is kept and how to go on."""
     try:
         yield
     except OSError as error:
         raise Unwritable(
             f"{error.filename or path}: asked for a file that can be written, got: {error.strerror or error}; "
-            f"all that was committed before is intact. Make room or mend the path, then go on with {again}"
+            f"{kept}. Make room or mend the path, then go on with {again}"
         ) from error
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ import zarr
 
 from lpm.directory import sync
 from lpm.errors import InputError
-from lpm.observe import Observable
+from lpm.observe import Described
 from lpm.series import Series
 from lpm.settings import Calendar
 
@@ -110,7 +110,7 @@ class Store:
 
 def create(
     path: Path,
-    observables: tuple[Observable, ...],
+    observables: Sequence[Described],
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
     coords: Mapping[str, tuple[str, ...]],
     calendar: Calendar,
@@ -171,7 +171,7 @@ def reopen(path: Path, mode: Literal["r", "r+"] = "r+") -> Store:
 
 def _arrays(
     group: zarr.Group,
-    observables: tuple[Observable, ...],
+    observables: Sequence[Described],
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
     coords: Mapping[str, tuple[str, ...]],
     calendar: Calendar,

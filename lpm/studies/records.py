@@ -16,14 +16,13 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lpm import store
 from lpm.directory import sync
 from lpm.errors import InputError
-from lpm.observe import Observable
 from lpm.provenance import differences
 from lpm.settings import Calendar
 from lpm.studies.layout import CapacitySection
@@ -57,6 +56,16 @@ class Told:
     changes: tuple[str, ...]
     cost: float
     levers: tuple[str, ...]
+
+
+class Recorded(NamedTuple):
+    """An observable once all is recorded: `lpm.observe.Described`."""
+
+    name: str
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    over: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,27 +250,18 @@ def missing(path: Path, about: About) -> list[tuple[Unit, str]]:
     return found
 
 
-def _of_the_past(state: Any, info: Any) -> Any:
-    """What stands for an observable's function once all is recorded."""
-    raise NotImplementedError
-
-
 def collect(path: Path, about: About) -> Path:
     """Join the runs in one zarr store with a scenario axis; one run at a time is in memory.
 
     Returns:
         its path, for `lpm.open`, which shows what is missing as NaN.
     """
-    observables = tuple(
-        Observable(name, _of_the_past, dims, units, long_name, over)  # type: ignore[arg-type]
-        for name, dims, units, long_name, over in about.observables
-    )
     target, fresh, old = path / store.NAME, path / ".collected.zarr", path / ".before.zarr"
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
     made = store.create(
         fresh,
-        observables,
+        [Recorded(*each) for each in about.observables],
         {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in about.shapes.items()},
         about.coords,
         about.calendar,

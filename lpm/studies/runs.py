@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lpm import batch, directory
 from lpm.config import build_world, described
 from lpm.errors import InputError, LpmError, RunError
 from lpm.provenance import identity, provenance
-from lpm.runner import Interrupted, Unwritable
+from lpm.runner import Interrupted, writing
 from lpm.settings import Calendar
 from lpm.signals import Signals
 from lpm.studies import records
@@ -72,7 +71,7 @@ def run(
         say(f"Note: {caution}")
     about = _about(study, base)
     path = directory.writable(Path(out)) if resumed or task else directory.new(out)
-    with _writing(path, again), Signals() as signals:
+    with writing(path, again, "all runs that had ended are intact"), Signals() as signals:
         about = records.begin(path, about)
         mine = about.units if task is None else part(about.units, *task)
         waiting = [unit for unit in mine if not records.complete(path, unit)]
@@ -210,15 +209,3 @@ def _identity(study: Study, base: World) -> dict[str, str]:
             if first.get(key) != its.get(key):
                 found[f"{scenario.name}: {key}"] = its.get(key, "not set")
     return found
-
-
-@contextlib.contextmanager
-def _writing(path: Path, again: str) -> Iterator[None]:
-    """Turn what the system says of a write that failed into an error with advice."""
-    try:
-        yield
-    except OSError as error:
-        raise Unwritable(
-            f"{error.filename or path}: asked for a file that can be written, got: {error.strerror or error}; all runs "
-            f"that had ended are intact. Make room or mend the path, then go on with {again}"
-        ) from error
