@@ -11,7 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, shadows
+from lpm.kernels import bits, ranks, shadows
 
 
 @jax.tree_util.register_dataclass
@@ -26,12 +26,14 @@ class Graph:
             agents' own order.
         by_agent: layout of the tables, static.
         most: the largest degree, static.
+        halo: neighbours on other ranks, whose numbers in the tables follow those of this rank; None on one process.
     """
 
     rows: tuple[jax.Array, ...]
     place: jax.Array | None
     by_agent: bool = dataclasses.field(metadata={"static": True})
     most: int = dataclasses.field(metadata={"static": True})
+    halo: ranks.Halo | None = None
 
     @property
     def count_dtype(self) -> type[jnp.uint8] | type[jnp.int32]:
@@ -50,6 +52,7 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
         (n,) uint8, or int32 if a degree passes 255.
     """
     axis = 1 if graph.by_agent else 0
+    words = ranks.exchange_flags(words, graph.halo)
     counts = [bits.lookup(words, row).sum(axis, dtype=jnp.uint32).astype(graph.count_dtype) for row in graph.rows]
     return in_agent_order(jnp.concatenate(counts), graph)
 
@@ -59,7 +62,7 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
     axis = 1 if graph.by_agent else 0
 
     def forward(values: jax.Array) -> jax.Array:
-        padded = bits.settle(jnp.pad(values, (0, 1)))
+        padded = ranks.exchange(values, graph.halo)
         sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), axis) for row in graph.rows]
         return in_agent_order(jnp.concatenate(sums), graph)
 
@@ -70,7 +73,7 @@ def degrees(graph: Graph) -> jax.Array:
     """Each agent's number of neighbours: (n,) int32."""
     axis = 1 if graph.by_agent else 0
     n = sum(row.shape[1 - axis] for row in graph.rows)
-    return in_agent_order(jnp.concatenate([(row < n).sum(axis, dtype=jnp.int32) for row in graph.rows]), graph)
+    return in_agent_order(jnp.concatenate([(row != n).sum(axis, dtype=jnp.int32) for row in graph.rows]), graph)
 
 
 def in_agent_order(values: jax.Array, graph: Graph) -> jax.Array:

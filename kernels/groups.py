@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import bits, shadows
+from lpm.kernels import bits, ranks, shadows
 
 LARGEST_HOUSEHOLD = 31  # a household is read as a window of at most 31 bits
 
@@ -78,11 +78,14 @@ class Groups:
             Groups are numbered in the order of the tables.
         group: (n,) int32, the group of each agent; the number of groups stands for none.
         size: (groups,) int32, members in each.
+        halo: members on other ranks, whose numbers in the tables follow those of this rank; None on one process. Each
+            rank that has a member has the whole group.
     """
 
     rows: tuple[jax.Array, ...]
     group: jax.Array
     size: jax.Array
+    halo: ranks.Halo | None = None
 
 
 def household_counts(words: jax.Array, households: Households) -> jax.Array:
@@ -137,17 +140,17 @@ def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
 
 
 def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
-    """The sum of a real value over each group: (n,) float32 to (groups,) float32."""
+    """The sum of a real value over each group: (n,) float32 to (groups,) float32; it cannot be differentiated."""
+    return _table_sums(ranks.exchange(values, groups.halo), groups)
 
-    def forward(values: jax.Array) -> jax.Array:
-        padded = bits.settle(jnp.pad(values, (0, 1)))
-        return jnp.concatenate([bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows])
 
-    return shadows.linear(forward, lambda v: to_members(v, groups), values, groups.size.shape)
+def _table_sums(values: jax.Array, groups: Groups) -> jax.Array:
+    return jnp.concatenate([bits.fused_sum(values.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows])
 
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
+    words = ranks.exchange_flags(words, groups.halo)
     return jnp.concatenate([_count(lambda members: bits.lookup(words, members), row) for row in groups.rows])
 
 
@@ -156,6 +159,8 @@ def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> t
 
     Both counts share one integer, so a group has less than 65,536 members.
     """
+    if groups.halo is not None:
+        words = tuple(ranks.exchange_flags(jnp.stack(words), groups.halo))
     pairs = bits.interleave(*words)
     both = jnp.concatenate([_count(lambda members: bits.lookup_pair(pairs, members), row) for row in groups.rows])
     return both & 0xFFFF, both >> 16
@@ -189,4 +194,8 @@ def to_members(values: jax.Array, groups: Groups) -> jax.Array:
 def rates_to_members(rates: jax.Array, groups: Groups) -> jax.Array:
     """As `to_members`, with a derivative: (groups,) float32 to (n,) float32."""
     spread = functools.partial(to_members, groups=groups)
-    return shadows.linear(spread, lambda v: group_sums(v, groups), rates, groups.group.shape)
+
+    def back(values: jax.Array) -> jax.Array:
+        return _table_sums(ranks.without_others(values, groups.halo), groups)
+
+    return shadows.linear(spread, back, rates, groups.group.shape)

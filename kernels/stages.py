@@ -12,7 +12,7 @@ from numbers import Integral
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, random, shadows
+from lpm.kernels import bits, random, ranks, shadows
 from lpm.kernels.bits import settle
 
 
@@ -102,10 +102,11 @@ def event(word: jax.Array, chance: jax.Array, among: Indicator) -> Indicator:
         among: who can have it; for a derivative, an indicator made by the function `among`.
     """
     by_limit = chance.dtype == jnp.uint32
-    happens = random.happens(word, chance if by_limit else random.threshold(chance))
-    value = settle(happens & among.value)
+    limit = jnp.broadcast_to(chance if by_limit else random.threshold(chance), word.shape)
+    value = bits.evenly(lambda part: random.happens(word[part], limit[part]) & among.value[part], word.shape[0])
     if among.shadow is None:
         return Indicator(value)
+    happens = random.happens(word, limit)
     probability = chance.astype(jnp.float32) * jnp.float32(2.0**-31) if by_limit else chance
     return Indicator(value, shadows.of_event(among.shadow, word, happens, probability))
 
@@ -115,7 +116,7 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
 
     Args:
         key: stream and step.
-        ids: (n,) uint32, all agents.
+        ids: (n,) uint32, all agents (of this rank).
         count: () float32, rounded to a whole number; its derivative is that of the number before.
         among: who can be chosen; for a derivative, an indicator made by the function `among`.
 
@@ -123,11 +124,15 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
     >>> int(chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), everybody).value.sum())
     4
     """
-    n = ids.shape[0]
+    n = ranks.everyone(ids.shape[0])
     taken = random.chosen(key, ids, n, jnp.round(count))
     value = taken & among.value
     if among.shadow is None:
         return Indicator(value)
+    if among.shadow.rule == "score":
+        return Indicator(value, among.shadow)
+    if among.shadow.rule == "mean_field":
+        return Indicator(value, shadows.of_event(among.shadow, jnp.zeros_like(ids), taken, count / n))
     flow = dataclasses.replace(among.shadow, rule="smooth")  # one more is one of those who were not chosen
     found = shadows.of_event(flow, jnp.zeros_like(ids), taken, count / n)
     return Indicator(value, dataclasses.replace(found, rule=among.shadow.rule))
@@ -152,6 +157,6 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
 
 
 def number(indicator: Indicator) -> jax.Array:
-    """How many agents say yes: () int32, exact; with a derivative, the same number as float32."""
-    count = bits.total(bits.pack(indicator.value))
+    """How many agents say yes, on all ranks: () int32, exact; with a derivative, the same number as float32."""
+    count = ranks.sum(bits.total(bits.pack(indicator.value)))
     return count if indicator.shadow is None else shadows.counted(count, indicator.shadow.mass)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import bits, shadows
+from lpm.kernels import bits, ranks, shadows
 from lpm.kernels.stages import Indicator
 
 
@@ -66,7 +66,7 @@ def strata(region: np.ndarray, band: np.ndarray, regions: int, bands: int) -> St
 
 
 def count(words: jax.Array, strata: Strata) -> jax.Array:
-    """How many flagged agents each stratum has: (regions, bands) int32, exact."""
+    """How many flagged agents each stratum has, on all ranks: (regions, bands) int32, exact."""
     widths = _widths(strata.bounds)
     padded = jnp.pad(words, (0, 8))
     parts = [
@@ -81,7 +81,7 @@ def count(words: jax.Array, strata: Strata) -> jax.Array:
     hits = bits.settle(hits)
     ends = np.cumsum((0, *widths))
     rows = [hits[:, begin:end].sum(1, dtype=jnp.uint32) for begin, end in itertools.pairwise(ends)]
-    return jnp.stack(rows).astype(jnp.int32)
+    return ranks.sum(jnp.stack(rows).astype(jnp.int32))
 
 
 def _widths(bounds: tuple[int, ...]) -> list[int]:
@@ -108,7 +108,11 @@ def choose(table: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def sums(values: jax.Array, strata: Strata) -> jax.Array:
-    """The sum of a real value over each stratum: (n,) float32 to (regions, bands) float32."""
+    """The sum of a real value over each stratum, on all ranks: (n,) float32 to (regions, bands) float32."""
+    return ranks.sum(_own_sums(values, strata))
+
+
+def _own_sums(values: jax.Array, strata: Strata) -> jax.Array:
     rows = []
     for region, (low, high) in enumerate(zip(strata.bounds[:-1], strata.bounds[1:], strict=True)):
         first = region * strata.shape[1]
@@ -123,7 +127,7 @@ def sums(values: jax.Array, strata: Strata) -> jax.Array:
 
 def rates_to_agents(rates: jax.Array, strata: Strata) -> jax.Array:
     """As `spread`, with a derivative: (regions, bands) float32 to (n,) float32."""
-    return shadows.linear(lambda r: spread(r, strata), lambda v: sums(v, strata), rates, strata.code.shape)
+    return shadows.linear(lambda r: spread(r, strata), lambda v: _own_sums(v, strata), rates, strata.code.shape)
 
 
 def mix(matrix: jax.Array, values: jax.Array) -> jax.Array:
@@ -213,5 +217,5 @@ def _counted(numbers: jax.Array, rows: tuple[jax.Array, ...], strata: Strata) ->
 def _(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     numbers, _, divided = primals
     total = functools.reduce(jnp.add, tangents[1])
-    found = shadows.linear(lambda v: sums(v, divided), lambda r: spread(r, divided), total, numbers.shape)
+    found = shadows.linear(lambda v: sums(v, divided), lambda r: spread(ranks.sum(r), divided), total, numbers.shape)
     return numbers.astype(jnp.float32), found

@@ -91,7 +91,8 @@ class Engine:
 
     def shape(self) -> State:
         """Shapes and dtypes of the states of a batch."""
-        return jax.eval_shape(lambda: self.start(0))
+        keys = jax.eval_shape(lambda: self.keys(0))
+        return _start.eval_shape(self.world.model, self.world.params, self.still, self.fixed, keys)
 
     @functools.cached_property
     def by_id(self) -> np.ndarray:
@@ -101,8 +102,11 @@ class Engine:
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of one record of each observable; finds a model's mistakes before anything is written."""
         world = self.world
-        _, seen, _ = jax.eval_shape(
-            functools.partial(_advance_batch, world.model, world.observables, self.every),
+        # Asked of the compiled function itself, so that its first call finds the model traced.
+        _, seen, _ = advance.eval_shape(
+            world.model,
+            world.observables,
+            self.every,
             world.params,
             self.shape(),
             self.fixed,
@@ -167,7 +171,7 @@ class Engine:
 
     def in_order(self, moving: State) -> dict[str, jax.Array]:
         """A copy of the states by name with agents in the order of their ids; the next step gives the original away."""
-        agents = self.world.agents
+        agents = self.world.here
         return {
             name: leaf[:, self.by_id] if checkpoint.rows(leaf, name, agents) else jnp.copy(leaf)
             for name, leaf in checkpoint.named(moving).items()

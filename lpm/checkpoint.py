@@ -3,7 +3,7 @@
     DIR/checkpoints/realization-000000-step-000000120/
         about.json      which run, batch and step
         env.npz         what belongs to no agent
-        agents-0.npz    what belongs to agents, (realizations, agents, ...), in the order of their ids
+        agents-0.npz    what belongs to agents, (realizations, agents, ...), in the order of their ids; a file a rank
 
 Draws are keyed by (seed, realization, stream, step, id), so no generator has a state to save, and what never changes is
 built anew from the config. As rows stand in the order of ids, nothing depends on the order or the division of agents in
@@ -25,12 +25,13 @@ import jax
 import numpy as np
 
 from lpm.directory import sync
+from lpm.distributed import Ranks, alone
 from lpm.provenance import checksum
 from lpm.state import State
 
 FOLDER = "checkpoints"
 KEEP = 2
-ABOUT, ENV, AGENTS, PART = "about.json", "env.npz", "agents-0.npz", ".part"
+ABOUT, ENV, AGENTS, PART, ROWS = "about.json", "env.npz", "agents-{}.npz", ".part", "rows"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class About:
         run: checksum of the run's identity.
         ids: checksum of the agents' ids in ascending order.
         world: checksums of what the run reads and never changes, by name.
+        parts: how many ranks wrote it.
     """
 
     first: int
@@ -86,6 +88,7 @@ class About:
     run: str
     ids: str
     world: dict[str, str]
+    parts: int = 1
 
     @property
     def name(self) -> str:
@@ -128,14 +131,23 @@ def named(state: State) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def save(folder: Path, about: About, state: Mapping[str, np.ndarray], agents: int) -> Path:
-    """Write a checkpoint, and remove those that it replaces.
+def save(
+    folder: Path,
+    about: About,
+    state: Mapping[str, np.ndarray],
+    agents: int,
+    ranks: Ranks = alone,
+    own: np.ndarray | None = None,
+) -> Path:
+    """Write a checkpoint, and remove those that it replaces; each rank writes a file of its agents.
 
     Args:
         folder: of all checkpoints of the run.
         about: what it is of.
         state: leaves by name, those of agents in the order of their ids.
-        agents: how many.
+        agents: how many this rank has.
+        ranks: who writes it together.
+        own: (agents,) the places of this rank's agents among all, in the order of ids; None on one process.
     Returns:
         its own folder.
     Raises:
@@ -143,23 +155,31 @@ def save(folder: Path, about: About, state: Mapping[str, np.ndarray], agents: in
     """
     target = folder / about.name
     part = folder / (about.name + PART)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     of_agents = {name: leaf for name, leaf in state.items() if rows(leaf, name, agents)}
-    try:
-        _write(part / AGENTS, of_agents)
+    mine = of_agents if own is None else of_agents | {ROWS: own}
+
+    def begin() -> None:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+
+    def finish() -> None:
         _write(part / ENV, {name: leaf for name, leaf in state.items() if name not in of_agents})
         with open(part / ABOUT, "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(about), file, indent=1)
+            json.dump(dataclasses.asdict(dataclasses.replace(about, parts=ranks.count)), file, indent=1)
             _flush(file)
         sync(part)
         shutil.rmtree(target, ignore_errors=True)  # of the same moment, damaged
         part.rename(target)
         sync(folder)
+        _prune(folder)
+
+    try:
+        ranks.first(begin)
+        ranks.each(lambda: _write(part / AGENTS.format(ranks.rank), mine))
+        ranks.first(finish)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    _prune(folder)
     return target
 
 
@@ -193,13 +213,41 @@ def found(folder: Path) -> Iterator[tuple[Path, About]]:
         yield path, about
 
 
-def read(path: Path) -> dict[str, np.ndarray] | None:
-    """The leaves of a checkpoint by name, or None if it is damaged: each file carries checksums."""
+def read(path: Path, parts: int, wanted: np.ndarray | None = None) -> dict[str, np.ndarray] | None:
+    """The leaves of a checkpoint by name, or None if it is damaged: each file carries checksums.
+
+    Args:
+        path: of the checkpoint.
+        parts: how many ranks wrote it.
+        wanted: (agents,) places of the agents to read among all, increasing; None for all.
+    """
     try:
-        with np.load(path / ENV, allow_pickle=False) as env, np.load(path / AGENTS, allow_pickle=False) as agents:
-            return {**env, **agents}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        with np.load(path / ENV, allow_pickle=False) as env:
+            of_env = dict(env)
+        if parts == 1 and wanted is None:
+            return of_env | dict(_part(path, 0))
+        if wanted is None:
+            wanted = np.arange(sum(len(_part(path, number)[ROWS]) for number in range(parts)))
+        found, filled = {}, 0
+        for number in range(parts):
+            part = _part(path, number)
+            have = part.pop(ROWS) if ROWS in part else np.arange(next(iter(part.values())).shape[1])
+            place = np.searchsorted(wanted, have).clip(0, len(wanted) - 1)
+            hit = wanted[place] == have
+            filled += int(hit.sum())
+            for name, values in part.items():
+                if name not in found:
+                    found[name] = np.empty((values.shape[0], len(wanted), *values.shape[2:]), values.dtype)
+                found[name][:, place[hit]] = values[:, hit]
+        return of_env | found if filled == len(wanted) else None
+    except (OSError, ValueError, EOFError, KeyError, StopIteration, zipfile.BadZipFile):
         return None
+
+
+def _part(path: Path, number: int) -> dict[str, np.ndarray]:
+    """What one rank wrote."""
+    with np.load(path / AGENTS.format(number), allow_pickle=False) as part:
+        return dict(part)
 
 
 def misfits(saved: Mapping[str, np.ndarray], wanted: State) -> list[str]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lpm import store
 from lpm.batch import Engine
 from lpm.checkpoint import Plan
+from lpm.distributed import Ranks, alone
 from lpm.errors import InputError
-from lpm.provenance import identity, provenance
+from lpm.provenance import checksum, identity, provenance
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.world import World
@@ -27,6 +30,7 @@ class Job:
         together: realizations simulated side by side.
         settings: of the config, by dotted key.
         plan: when the state is saved.
+        ranks: who runs it together.
     """
 
     world: World
@@ -41,11 +45,24 @@ class Job:
     attributes: Mapping[str, Any]
     settings: Mapping[str, Any]
     plan: Plan
+    ranks: Ranks = alone
 
     @property
     def records(self) -> int:
         """Of each realization."""
         return self.calendar.steps // self.every
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """The places of this rank's agents among all, in the order of ids; None on one process."""
+        return None if self.world.share is None else self.world.share.rows
+
+    @functools.cached_property
+    def ids(self) -> str:
+        """Checksum of all agents' ids in ascending order."""
+        if self.world.share is not None:
+            return self.world.share.ids
+        return checksum(np.asarray(self.world.state.fixed["id"])[self.engine.by_id])
 
     @functools.cached_property
     def identity(self) -> dict[str, str]:
@@ -77,8 +94,9 @@ class Job:
             every=self.every,
             realizations=self.realizations,
             together=self.together,
-            snapshots=self.engine.snapshot_shapes(self.snapshots),
+            snapshots=self.snapshot_shapes(),
             snapshot_every=self.snapshot_every,
+            writers=self.ranks.count,
             observed=self.observed,
             attributes={
                 **provenance(self.world, self.seed),
@@ -87,6 +105,11 @@ class Job:
                 **more,
             },
         )
+
+    def snapshot_shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of one snapshot of each entry, of the agents of all ranks."""
+        found = self.engine.snapshot_shapes(self.snapshots)
+        return {name: ((self.world.agents, *shape[1:]), dtype) for name, (shape, dtype) in found.items()}
 
     def check(self) -> None:
         """Raises an InputError with all mistakes that can be seen before the run."""

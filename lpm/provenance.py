@@ -66,7 +66,7 @@ def provenance(world: World, seed: int) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "git_commit": git_commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "host_count": 1,
+        "ranks": 1 if world.share is None else world.share.ranks,
         "notes": "\n".join(world.notes),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -132,6 +132,8 @@ def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def fingerprints(world: World) -> dict[str, str]:
     """A checksum of each array that a run reads and never changes: parameters, attributes, networks."""
+    if world.share is not None:
+        return world.share.fingerprints
     leaves = jax.tree_util.tree_leaves_with_path({"params": world.params, "fixed": world.state.fixed})
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): f"{np.shape(leaf)} {checksum(np.asarray(leaf))}"

@@ -8,14 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 import lpm
 from lpm import checkpoint, directory, store
 from lpm.checkpoint import About
 from lpm.errors import InputError, RunError
 from lpm.job import Job
-from lpm.provenance import checksum, differences, fingerprints, versions
+from lpm.provenance import differences, fingerprints, versions
 from lpm.state import State
 
 NUMERIC = ("jax", "jaxlib")
@@ -66,18 +64,18 @@ def standing(
 ) -> tuple[int, State | None]:
     """How many records of a batch are done, and the state after them; None for the model's start."""
     which = slice(first, min(first + job.together, job.realizations))
-    least = int(target.committed()[which].min())
+    least = job.ranks.first(lambda: int(target.committed()[which].min()))
     if least == job.records:
         return least, None
     batch = "" if job.together >= job.realizations else f", realization {which.start} to {which.stop - 1}"
-    for folder, about in checkpoint.found(path / checkpoint.FOLDER):
+    for folder, about in job.ranks.first(lambda: list(checkpoint.found(path / checkpoint.FOLDER))):
         if about.first != first or about.step > least * job.every:  # the store may have lost what came after
             continue
         state = _state(job, folder, about, say)
         if state is not None:
             say(f"{path}: goes on from step {about.step:,} of {job.calendar.steps:,}{batch}")
             note = f"{datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')} step {about.step}{batch}"
-            target.note("resumed", note)
+            job.ranks.first(lambda note=note: target.note("resumed", note))  # type: ignore[misc]
             return about.step // job.every, state
     if BRANCHED in target.group.attrs:
         raise RunError(
@@ -95,8 +93,8 @@ def _state(job: Job, folder: Path, about: About, say: Callable[[str], None]) -> 
         raise InputError(
             f"{folder}: asked for a checkpoint of this run, got one of another; move it back to where it came from"
         )
-    saved = checkpoint.read(folder)
-    if saved is None:
+    saved = checkpoint.read(folder, about.parts, job.rows)
+    if any(job.ranks.all(saved is None)) or saved is None:
         say(f"{folder}: damaged; an earlier one is used")
         return None
     wanted = job.engine.shape()
@@ -146,14 +144,25 @@ def branch(job: Job, parent: Path, at: int | None, out: Path) -> str:
             f"{parent}: asked for a branch that goes on after step {step}, got run.steps={job.calendar.steps}; "
             f"write for example --set run.steps={2 * step}, or an earlier --at"
         )
-    wanted, ids = job.engine.shape(), checksum(np.asarray(job.world.state.fixed["id"])[job.engine.by_id])
-    directory.new(out)
+    wanted, ids = job.engine.shape(), job.ids
     part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+
+    def begin() -> None:
+        directory.new(out)
+        shutil.rmtree(part, ignore_errors=True)
+
+    def finish() -> None:
+        more = {"branched_from": str(parent.resolve()), BRANCHED: step, "branched_changes": "\n".join(changed)}
+        target = job.create(part / store.NAME, more)
+        _same_records(target, origin, parent)
+        target.copy(origin, step // job.every, step // job.snapshot_every if job.snapshots else 0)
+        part.rename(out)
+
+    job.ranks.first(begin)
     try:
         for folder, about in folders:
-            saved = checkpoint.read(folder)
-            if saved is None:
+            saved = checkpoint.read(folder, about.parts, job.rows)
+            if any(job.ranks.all(saved is None)) or saved is None:
                 raise InputError(
                     f"{folder}: asked for a checkpoint that can be read, got a damaged one; write another --at"
                 )
@@ -176,12 +185,8 @@ def branch(job: Job, parent: Path, at: int | None, out: Path) -> str:
                 ids,
                 fingerprints(job.world),
             )
-            checkpoint.save(part / checkpoint.FOLDER, mine, saved, job.world.agents)
-        more = {"branched_from": str(parent.resolve()), BRANCHED: step, "branched_changes": "\n".join(changed)}
-        target = job.create(part / store.NAME, more)
-        _same_records(target, origin, parent)
-        target.copy(origin, step // job.every, step // job.snapshot_every if job.snapshots else 0)
-        part.rename(out)
+            checkpoint.save(part / checkpoint.FOLDER, mine, saved, job.world.here, job.ranks, job.rows)
+        job.ranks.first(finish)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

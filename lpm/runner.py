@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, checkpoint, directory, resume, store
+from lpm import batch, checkpoint, directory, distributed, partition, resume, store
 from lpm.checkpoint import About, Plan
+from lpm.distributed import Ranks
 from lpm.errors import RunError
 from lpm.job import Job
 from lpm.provenance import checksum, fingerprints
@@ -25,6 +26,8 @@ from lpm.signals import Signals
 from lpm.world import World
 
 CHUNK = batch.CHUNK
+LONGEST = 64  # records between two writes of a small world, whose writes would take longer than its steps
+AGENT_STEPS = 64_000_000  # between two writes, at most: about half a second on two cores
 TOGETHER = 2_000_000  # agents of all realizations that are simulated side by side
 
 
@@ -136,33 +139,63 @@ def run(
     >>> dict(results["incidence"].sizes)
     {'scenario': 1, 'realization': 2, 'time': 20}
     """
+    ranks = distributed.ranks()
+    world = partition.mine(world, ranks)
+    if ranks.rank:
+        progress, say = lambda _: None, lambda _: None
     batches = -(-realizations // max(1, min(realizations, TOGETHER // world.agents)))
     together = -(-realizations // max(1, batches))
     attributes, settings = attributes or {}, settings or {}
     job = Job(
         world, calendar, seed, realizations, together, every, snapshots, snapshot_every, observed, attributes, settings,
-        checkpoints,
+        checkpoints, ranks,
     )  # fmt: skip
     job.check()
-    path = Path(out)
+    with distributed.connected(ranks, world.here, world.agents), contextlib.ExitStack() as opened:
+        return _run(job, Path(out), resumed, parent, at, progress, say, again, opened)
+
+
+def _run(
+    job: Job,
+    path: Path,
+    resumed: bool,
+    parent: str | Path | None,
+    at: int | None,
+    progress: Callable[[Progress], None],
+    say: Callable[[str], None],
+    again: str,
+    opened: contextlib.ExitStack,
+) -> Path:
+    """As `run`; all ranks do the same, and rank 0 alone has to do with the directory and the store's metadata."""
+    ranks = job.ranks
     if parent is not None:
         with writing(path, again):
             say(resume.branch(job, Path(parent), at, path))
         resumed = True
-    fresh = not (resumed and path.exists() and any(path.iterdir()))
-    path = directory.new(path) if fresh else directory.writable(path)
-    with directory.held(path), Signals() as signals:
-        try:
-            with writing(path, again):
-                target = resume.reopened(job, path, say) or job.create(path / store.NAME, {})
-        except BaseException:
-            if fresh:
-                shutil.rmtree(path, ignore_errors=True)
-            raise
-        if (target.committed() == job.records).all():
-            say(f"{path}: finished before; nothing was changed")
-            return target.path
-        _Run(job, path, target, fresh, signals, progress, say, again).all()
+
+    def place() -> tuple[Path, bool]:
+        fresh = not (resumed and path.exists() and any(path.iterdir()))
+        found = directory.new(path) if fresh else directory.writable(path)
+        opened.enter_context(directory.held(found))
+        return found, fresh
+
+    path, fresh = ranks.first(place)
+    signals = opened.enter_context(Signals())
+
+    def target_path() -> Path:
+        return (resume.reopened(job, path, say) or job.create(path / store.NAME, {})).path
+
+    try:
+        with writing(path, again):
+            target = store.reopen(ranks.first(target_path), mode="r+" if ranks.rank == 0 else "a")
+    except BaseException:
+        if fresh and ranks.rank == 0:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    if ranks.first(lambda: bool((target.committed() == job.records).all())):
+        say(f"{path}: finished before; nothing was changed")
+        return target.path
+    _Run(job, path, target, fresh, signals, progress, say, again).all()
     return target.path
 
 
@@ -202,9 +235,9 @@ class _Run:
         self.done += begin * job.every * (which.stop - which.start)
         self.handed = begin  # the record at which the state was last asked for
         pauses = batch.Pauses(
-            end=lambda record: job.plan.end(record, CHUNK, job.every),
+            end=lambda record: job.plan.end(record, _chunk(job), job.every),
             save=functools.partial(self.wanted, last_batch=which.stop == job.realizations),
-            stop=lambda: bool(self.signals.stop),
+            stop=self.stopping,
         )
         if begin == job.records:
             return
@@ -216,7 +249,7 @@ class _Run:
                 if isinstance(item, batch.Saved):
                     self.save(item, first)
                     continue
-                _store_chunk(self.target, which, item, job.every, job.snapshot_every)
+                _store_chunk(job, self.target, which, item)
             self.done += len(item.seen) * job.every * (which.stop - which.start)
             now = time.perf_counter()
             if not self.first_done:
@@ -230,27 +263,33 @@ class _Run:
         job, plan = self.job, self.job.plan
         if record == self.handed:
             return False
-        wanted = (
-            bool(self.signals.stop or self.signals.save)
-            or (record == job.records and last_batch)
-            or record * job.every in plan.at
-            or plan.by_steps(self.handed, record, job.every)
-            or time.monotonic() - self.clock >= 60 * plan.minutes
+        wanted = any(
+            job.ranks.all(
+                bool(self.signals.stop or self.signals.save)
+                or (record == job.records and last_batch)
+                or record * job.every in plan.at
+                or plan.by_steps(self.handed, record, job.every)
+                or time.monotonic() - self.clock >= 60 * plan.minutes
+            )
         )
         if wanted:
             self.handed, self.clock, self.signals.save = record, time.monotonic(), False
         return wanted
 
+    def stopping(self) -> bool:
+        """Whether any rank was asked to stop."""
+        self.signals.stop = max(self.job.ranks.all(self.signals.stop))
+        return bool(self.signals.stop)
+
     def save(self, item: batch.Saved, first: int) -> None:
         """The results to the disk first, then the state that comes after them."""
         now, job = time.time(), self.job
-        self.target.flush(self.written - 2)  # file systems round times
+        job.ranks.each(lambda: self.target.flush(self.written - 2))  # file systems round times
         step = item.record * job.every
-        about = About(
-            first, job.together, step, step in job.plan.at, checkpoint.run_checksum(job.identity), self.ids, self.world
-        )
+        run, kept = checkpoint.run_checksum(job.identity), step in job.plan.at
+        about = About(first, job.together, step, kept, run, job.ids, self.world)
         folder = self.path / checkpoint.FOLDER
-        checkpoint.save(folder, about, jax.device_get(item.state), job.world.agents)
+        checkpoint.save(folder, about, jax.device_get(item.state), job.world.here, job.ranks, job.rows)
         self.written = now
 
     @functools.cached_property
@@ -258,15 +297,10 @@ class _Run:
         """Checksums of what no step changes."""
         return fingerprints(self.job.world)
 
-    @functools.cached_property
-    def ids(self) -> str:
-        """Checksum of the agents' ids in ascending order."""
-        return checksum(np.asarray(self.job.world.state.fixed["id"])[self.job.engine.by_id])
-
     def interrupted(self, status: int) -> Interrupted:
         """What to tell the user; a run that did nothing leaves nothing."""
         if not self.done and self.fresh:
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.job.ranks.first(lambda: shutil.rmtree(self.path, ignore_errors=True))
             return Interrupted("stopped before the first steps were done; nothing was kept", status)
         newest = next(checkpoint.found(self.path / checkpoint.FOLDER), None)
         saved = f"the state is in {newest[0]}" if newest else "no state was saved"
@@ -275,6 +309,11 @@ class _Run:
             f"{saved}. Go on with {self.again}",
             status,
         )
+
+
+def _chunk(job: Job) -> int:
+    """Records between two writes: an error or a kill loses no more."""
+    return max(CHUNK, min(LONGEST, AGENT_STEPS // (job.world.agents * job.together * job.every)))
 
 
 @contextlib.contextmanager
@@ -289,23 +328,64 @@ def writing(path: Path, again: str, kept: str = "all that was committed before i
         ) from error
 
 
-def _store_chunk(target: store.Store, which: slice, chunk: batch.Chunk, every: int, snapshot_every: int) -> None:
+def _store_chunk(job: Job, target: store.Store, which: slice, chunk: batch.Chunk) -> None:
     """Check a chunk and write it; of a chunk with a fault, the records before it."""
     used = which.stop - which.start
     seen, broken, snapshots = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
-    good = next((i for i, names in enumerate(broken) if any(names.values())), len(seen))
+    stacked = {name: np.stack([record[name][:used] for record in seen], axis=1) for name in seen[0]}
+    bad = _agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked)
+    good = next((i for i, names in enumerate(bad) if names), len(seen))
     if good:
-        stacked = {name: np.stack([record[name][:used] for record in seen[:good]], axis=1) for name in seen[0]}
-        numbered = {
-            step // snapshot_every - 1: {name: value[:used] for name, value in entries.items()}
-            for step, entries in snapshots
-            if step <= (chunk.first + good) * every
-        }
-        target.write(which, chunk.first, stacked, numbered)
+        for step, entries in snapshots:
+            if step <= (chunk.first + good) * job.every:
+                for name, values in entries.items():
+                    _store_snapshot(job, target, which, step // job.snapshot_every - 1, name, values[:used])
+        kept = {name: values[:, :good] for name, values in stacked.items()}
+        job.ranks.first(lambda: target.write(which, chunk.first, kept))
     if good < len(seen):
-        names = ", ".join(name for name, bad in broken[good].items() if bad)
         raise RunError(
-            f"record {chunk.first + good}: not a finite number in {names}; the store holds the {chunk.first + good} "
-            "records before it. Look for a division by zero, a logarithm of zero or a rate that grows without bound in "
-            "the substep that writes it"
+            f"record {chunk.first + good}: not a finite number in {', '.join(bad[good])}; the store holds the "
+            f"{chunk.first + good} records before it. Look for a division by zero, a logarithm of zero or a rate that "
+            "grows without bound in the substep that writes it"
         )
+
+
+def _agreed(ranks: Ranks, broken: list[list[str]], seen: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """What is not finite in each record on any rank.
+
+    Raises:
+        RunError: if ranks observe different numbers, since a model's sum left the agents of other ranks out.
+    """
+    if ranks.count == 1:
+        return broken
+    found = ranks.all((broken, {name: checksum(values) for name, values in seen.items()}))
+    of_records = zip(*(bad for bad, _ in found), strict=True)
+    bad = [list(dict.fromkeys(name for names in each for name in names)) for each in of_records]
+    differ = [name for name in seen if len({sums[name] for _, sums in found}) > 1]
+    if differ and not any(bad):
+        raise RunError(
+            f"observables {', '.join(differ)}: asked for the same numbers on all {ranks.count} ranks, got others on "
+            "some; a sum over agents leaves out those of other ranks: count with lpm.kernels.stages.number or "
+            "strata.count_of, or write ranks.sum(values.sum()) with `from lpm.kernels import ranks`"
+        )
+    return bad
+
+
+def _store_snapshot(job: Job, target: store.Store, which: slice, number: int, name: str, values: np.ndarray) -> None:
+    """Write a snapshot; of several ranks each writes whole files, of agents that are next to each other by id."""
+    if job.rows is None:
+        target.write_snapshot(which, number, name, values)
+        return
+    ranks, in_file = job.ranks, target.agents_in_file(name)
+    files = -(-job.world.agents // in_file)
+    writer = job.rows // in_file * ranks.count // files
+    came = ranks.scatter([(job.rows[writer == rank], values[:, writer == rank]) for rank in range(ranks.count)])
+    rows = np.concatenate([rows for rows, _ in came])
+
+    def write() -> None:
+        if len(rows):
+            laid = np.empty((values.shape[0], len(rows), *values.shape[2:]), values.dtype)
+            laid[:, rows - rows.min()] = np.concatenate([part for _, part in came], axis=1)
+            target.write_snapshot(which, number, name, laid, int(rows.min()))
+
+    ranks.each(write)

@@ -69,10 +69,26 @@ class Store:
             self.array(name)[scenario, realizations, first:last] = values
         for number, entries in (snapshots or {}).items():
             for name, values in entries.items():
-                for realization, each in zip(range(realizations.start, realizations.stop), values, strict=True):
-                    self.array(f"snapshot_{name}")[scenario, realization, number] = each
+                self.write_snapshot(realizations, number, name, values, scenario=scenario)
         committed = self.committed(scenario)[realizations]
         self.array("committed")[scenario, realizations] = np.maximum(committed, last)
+
+    def write_snapshot(
+        self, realizations: slice, number: int, name: str, values: np.ndarray, first: int = 0, scenario: int = 0
+    ) -> None:
+        """Write a snapshot of some agents; it counts when the records up to it are committed.
+
+        Args:
+            values: (realizations, agents, ...), of agents in the order of ids.
+            first: place of the first of them among all; a multiple of the agents in a file if several processes write.
+        """
+        array, last = self.array(f"snapshot_{name}"), first + values.shape[1]
+        for realization, each in zip(range(realizations.start, realizations.stop), values, strict=True):
+            array[scenario, realization, number, first:last] = each
+
+    def agents_in_file(self, name: str) -> int:
+        """How many agents' snapshots share a file."""
+        return int(self.array(f"snapshot_{name}").chunks[3])
 
     def committed(self, scenario: int = 0) -> np.ndarray:
         """How many records of each realization are complete."""
@@ -121,6 +137,7 @@ def create(
     scenarios: tuple[str, ...] = ("baseline",),
     snapshots: Mapping[str, tuple[tuple[int, ...], np.dtype]] | None = None,
     snapshot_every: int = 0,
+    writers: int = 1,
     observed: tuple[Series, ...] = (),
     attributes: Mapping[str, Any] | None = None,
 ) -> Store:
@@ -138,6 +155,7 @@ def create(
         scenarios: names.
         snapshots: entry's name -> shape of one snapshot (agents first) and dtype.
         snapshot_every: steps between snapshots.
+        writers: how many processes write snapshots, each its own files.
         observed: data that results will be compared with, stored beside them as observed_...
         attributes: provenance, added to the group's attributes.
     Raises:
@@ -150,7 +168,7 @@ def create(
         group = zarr.create_group(part, zarr_format=3, attributes=declared | dict(attributes or {}))
         _arrays(group, observables, shapes, coords, calendar, every, realizations, together, scenarios)
         if snapshots:
-            _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations)
+            _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations, writers)
         for number, series in enumerate(observed):
             _observed(group, series, number, calendar)
         part.rename(path)
@@ -238,11 +256,13 @@ def _snapshot_arrays(
     every: int,
     scenarios: int,
     realizations: int,
+    writers: int,
 ) -> None:
     moments = np.arange(1, calendar.steps // every + 1, dtype=np.int32) * every
     _numbers(group, "snapshot_time", moments, _time_attributes(calendar, "moment of the snapshot"))
     for name, (shape, dtype) in snapshots.items():
-        agents = max(1, min(shape[0], SHARD_BYTES // (np.dtype(dtype).itemsize * max(1, math.prod(shape[1:])))))
+        agents = SHARD_BYTES // (np.dtype(dtype).itemsize * max(1, math.prod(shape[1:])))
+        agents = max(1, min(-(-shape[0] // writers), agents))
         group.create_array(
             f"snapshot_{name}",
             shape=(scenarios, realizations, len(moments), *shape),

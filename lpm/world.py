@@ -5,9 +5,34 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from lpm.model import Model
 from lpm.observe import Observable, checked
 from lpm.state import State
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Share:
+    """What a part of a world is a part of; see `lpm.partition`.
+
+    Args:
+        rank: whose part.
+        ranks: how many there are.
+        agents: in the whole.
+        ids: checksum of all agents' ids in ascending order.
+        fingerprints: of what no step changes in the whole, see `lpm.provenance.fingerprints`.
+        rows: (agents here,) the place of each, in the order of their ids, among all ids.
+        moved: for each network whose agents meet those of other ranks, what a step moves.
+    """
+
+    rank: int
+    ranks: int
+    agents: int
+    ids: str
+    fingerprints: dict[str, str]
+    rows: np.ndarray
+    moved: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +49,7 @@ class World:
         title: one line for tables and pictures.
         notes: what is assumed or left out; goes into the results' provenance.
         cautions: what a user should know before looking at the results; printed when a run starts.
+        share: if this is one rank's part of a world, of what; None for a whole one.
     """
 
     model: Model
@@ -35,6 +61,7 @@ class World:
     title: str = ""
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         checked(self.observables)
@@ -44,5 +71,10 @@ class World:
 
     @property
     def agents(self) -> int:
-        """How many agents there are."""
+        """How many agents there are, on all ranks."""
+        return self.here if self.share is None else self.share.agents
+
+    @property
+    def here(self) -> int:
+        """How many of them this process has."""
         return int(self.state.fixed["id"].shape[0])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 import lpm
 from lpm import networks
-from lpm.kernels import contagion, random
+from lpm.kernels import contagion, random, ranks
 from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Number, Positive
 
@@ -44,7 +44,7 @@ class Params:
 # events.
 def start(params, state, key):
     ids, stage = state.fixed["id"], state.agents["stage"]
-    first = chosen(key, ids, jnp.maximum(params.first_tellers * ids.shape[0], 1), among(stage, UNAWARE))
+    first = chosen(key, ids, jnp.maximum(params.first_tellers * ranks.everyone(ids.shape[0]), 1), among(stage, UNAWARE))
     return state.replace(stage=move(stage, first, TELLING))
 
 

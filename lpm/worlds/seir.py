@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lpm import Observable, State, chain, initial_state
-from lpm.kernels import contagion, hazards, random
+from lpm.kernels import contagion, hazards, random, ranks
 from lpm.kernels.course import Course, Stage, entered, leave_probabilities, progress
 from lpm.kernels.stages import Stages, among, chosen, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Number, Positive, Rate
@@ -74,7 +74,7 @@ def course(settings: Settings) -> Course:
 def first_cases(params: Params, state: State, key: random.Key) -> State:
     """The first infectious agents, drawn at random."""
     ids, course, stages = state.fixed["id"], state.fixed["course"], state.agents["stage"]
-    number_infected = jnp.maximum(params.initial * ids.shape[0], 1)
+    number_infected = jnp.maximum(params.initial * ranks.everyone(ids.shape[0]), 1)
     infected = chosen(key, ids, number_infected, among(stages, course.first("susceptible")))
     return state.replace(stage=move(stages, infected, course.first("infectious")))
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lpm import Observable, State, chain, initial_state
-from lpm.kernels import contagion, random
+from lpm.kernels import contagion, random, ranks
 from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Positive, Rate
 from lpm.world import World
@@ -55,7 +55,8 @@ class Params:
 def first_cases(params: Params, state: State, key: random.Key) -> State:
     """The first infectious agents, drawn at random."""
     ids, stages = state.fixed["id"], state.agents["stage"]
-    infected = chosen(key, ids, jnp.maximum(params.initial * ids.shape[0], 1), among(stages, SUSCEPTIBLE))
+    number_infected = jnp.maximum(params.initial * ranks.everyone(ids.shape[0]), 1)
+    infected = chosen(key, ids, number_infected, among(stages, SUSCEPTIBLE))
     return state.replace(stage=move(stages, infected, INFECTIOUS))
 
 

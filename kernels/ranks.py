@@ -1,0 +1,228 @@
+"""Several processes, each with a part of the agents: the two operations by which they know of each other.
+
+    sum(x)               the sum over all ranks, entry by entry
+    exchange(x, halo)    what other ranks know of those whom the agents here meet, laid behind what is known here
+
+Both do nothing on one process. Each is linear and has its derivative: the transpose of `sum` is `sum`, and `exchange`
+is called inside maps whose transpose is known (`lpm.kernels.shadows.symmetric`). In reverse mode every rank has a copy
+of the loss, and the loss differentiated is their mean; `replicated` brings the parts of a derivative together.
+
+How numbers travel is not known here: `connect` is given functions on numpy arrays, which `lpm.distributed` makes of
+MPI. A compiled step calls them in the order of the program, which is the same on all ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import io_callback
+
+from lpm.kernels import bits
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Wire:
+    """How this process reaches the others.
+
+    Args:
+        count: how many ranks there are.
+        here: agents of this rank.
+        agents: of all ranks.
+        add: an array -> its sum over all ranks.
+        swap: (an array whose last axis is what goes to each rank in turn, how much goes to each, how much comes from
+            each) -> what came, along the last axis in the order of ranks.
+        gather: (an array, how much comes from each) -> the arrays of all ranks along the last axis.
+    """
+
+    count: int
+    here: int
+    agents: int
+    add: Callable[[np.ndarray], np.ndarray]
+    swap: Callable[[np.ndarray, tuple[int, ...], tuple[int, ...]], np.ndarray]
+    gather: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+
+
+_wire: Wire | None = None
+_silent = False
+
+
+def connect(wire: Wire | None) -> None:
+    """Compile steps to work with the other ranks from now on, or with None alone; earlier compilations are lost."""
+    global _wire
+    if wire is not _wire:
+        if wire is not None:
+            _allow_in_checkpoints()
+        _wire = wire
+        jax.clear_caches()
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Within `with`, what is traced gets zeros from other ranks: for what is read of a step besides the agents."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
+
+
+def everyone(here: int) -> int:
+    """The number of all agents, from the number of those on this rank.
+
+    >>> everyone(10)
+    10
+    """
+    if _wire is None:
+        return here
+    if here != _wire.here:
+        raise ValueError(
+            f"everyone: asked for the number of agents of this rank, {_wire.here:,}, got {here:,}; write "
+            'state.fixed["id"].shape[0]'
+        )
+    return _wire.agents
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Halo:
+    """Those of other ranks whom agents here meet, and those of this rank whom agents elsewhere meet.
+
+    Flags of the former are laid behind the packed flags of this rank; what comes from one rank begins with a new word.
+
+    Args:
+        send: (lanes,) int32, who is sent, 32 to a word, n for nobody; None if all agents are sent to all ranks.
+        to: words that go to each rank, static.
+        from_: words that come from each rank, static.
+    """
+
+    send: jax.Array | None
+    to: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    from_: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def bytes(self) -> int:
+        """Received in a step, for each set of flags."""
+        return 4 * int(np.sum(self.from_))
+
+
+def sum(x: jax.Array) -> jax.Array:
+    """The sum over all ranks of an array that each of them has: exact for integers.
+
+    >>> sum(jnp.int32(3))
+    Array(3, dtype=int32)
+    """
+    if _wire is None:
+        return x
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return lax.custom_linear_solve(lambda y: y, x, lambda _, y: _added(y), symmetric=True)
+    return _added(x)
+
+
+def replicated(params: Any) -> Any:
+    """The same parameters on every rank, as the steps of one rank read them: derivatives of all ranks meet here."""
+    wire = _wire
+    if wire is None:
+        return params
+
+    def one(x: Any) -> Any:
+        if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
+            return x
+        return lax.custom_linear_solve(
+            lambda y: y, jnp.asarray(x), lambda _, y: y, transpose_solve=lambda _, y: _added(y) / wire.count
+        )
+
+    return jax.tree.map(one, params)
+
+
+def exchange_flags(words: jax.Array, halo: Halo | None) -> jax.Array:
+    """Packed flags of this rank, and behind them those of its halo.
+
+    Args:
+        words: (words,) or (sets, words) uint32, several sets at once.
+        halo: see `Halo`; None if nobody here meets anybody elsewhere.
+    """
+    if halo is None or _wire is None:
+        return words
+    sent = words
+    if halo.send is not None:
+        packed = [bits.pack(bits.lookup(one, halo.send).astype(jnp.uint8))[:-1] for one in jnp.atleast_2d(words)]
+        sent = jnp.stack(packed) if words.ndim > 1 else packed[0]
+    return bits.settle(jnp.concatenate([words, _travelled(sent, halo, 1)], axis=-1))
+
+
+def exchange(values: jax.Array, halo: Halo | None) -> jax.Array:
+    """Numbers of this rank's agents, and behind them those of its halo, where `exchange_flags` has their flags.
+
+    Args:
+        values: (n,), any dtype.
+        halo: see `Halo`; None adds a 0 for nobody alone.
+    """
+    n = values.shape[0]
+    if halo is None or _wire is None:
+        return bits.settle(jnp.pad(values, (0, 1)))
+    padded = bits.settle(jnp.pad(values, (0, 32 * bits.words_for(n) - n)))
+    sent = padded if halo.send is None else padded.at[halo.send].get(mode="promise_in_bounds")
+    return bits.settle(jnp.concatenate([padded, _travelled(sent, halo, 32)]))
+
+
+def without_others(values: jax.Array, halo: Halo | None) -> jax.Array:
+    """As `exchange`, with 0 for everybody elsewhere: what the transpose of a map within this rank reads."""
+    n = values.shape[0]
+    more = 1 if halo is None or _wire is None else 32 * (bits.words_for(n) + int(np.sum(halo.from_))) - n
+    return bits.settle(jnp.pad(values, (0, more)))
+
+
+def _added(x: jax.Array) -> jax.Array:
+    wire = _wire
+    assert wire is not None
+    return _called(lambda values: wire.add(values), lambda shape: shape, x)
+
+
+def _travelled(x: jax.Array, halo: Halo, lanes: int) -> jax.Array:
+    wire = _wire
+    assert wire is not None
+    to, come = (tuple(lanes * each for each in words) for words in (halo.to, halo.from_))
+
+    def on_host(values: np.ndarray) -> np.ndarray:
+        return wire.gather(values, come) if halo.send is None else wire.swap(values, to, come)
+
+    return _called(on_host, lambda shape: (*shape[:-1], int(np.sum(come))), x)
+
+
+def _called(
+    function: Callable[[np.ndarray], np.ndarray], shape: Callable[[tuple[int, ...]], tuple[int, ...]], x: jax.Array
+) -> jax.Array:
+    """Call a function of numpy arrays in the order of the program, for several tangents at once if they are batched."""
+
+    if _silent:
+        return jnp.zeros(shape(x.shape), x.dtype)
+
+    def on_host(values: jax.Array) -> np.ndarray:
+        return function(np.asarray(values, order="C"))
+
+    @jax.custom_batching.custom_vmap
+    def call(x: jax.Array) -> jax.Array:
+        return io_callback(on_host, jax.ShapeDtypeStruct(shape(x.shape), x.dtype), x, ordered=True)
+
+    @call.def_vmap
+    def _(size: int, batched: list[bool], x: jax.Array) -> tuple[jax.Array, bool]:
+        return call(x), True
+
+    return call(x)
+
+
+@functools.cache
+def _allow_in_checkpoints() -> None:
+    """Let `jax.checkpoint` do a step again that calls other ranks: all of them do it again, in the same order."""
+    from jax._src import callback, effects  # there is no public way to say so
+
+    effects.remat_allowed_effects.add_type(callback.OrderedIOEffect)

@@ -1,0 +1,248 @@
+"""Ranks: this process among those started with it by mpirun or srun. Only this file imports mpi4py.
+
+All ranks do the same in the same order. What one of them does for all (`first`), or each for itself (`each`), fails on
+all of them with the same error; a rank that waits for others longer than `LPM_PATIENCE` seconds ends them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+
+from lpm.errors import InputError, LpmError
+
+T = TypeVar("T")
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")  # set by mpirun, mpiexec and srun
+NUMBERED = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MPI_LOCALRANKID")
+PATIENCE = 600.0  # seconds
+TOGETHER = 10.0  # seconds within which all ranks meet an error, if it is one of all
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranks:
+    """The processes of a run.
+
+    Args:
+        rank: the number of this one.
+        count: how many there are.
+        host: mpi4py communicator for what happens between steps, None if this process is alone.
+        device: another one, for what happens within steps, which run at the same time.
+    """
+
+    rank: int = 0
+    count: int = 1
+    host: Any = None
+    device: Any = None
+
+    def first(self, do: Callable[[], T]) -> T:
+        """What rank 0 finds out, on all ranks."""
+        if self.host is None:
+            return do()
+        outcome: tuple[Any, Exception | None] = (None, None)
+        if self.rank == 0:
+            outcome = _outcome(do)
+        found, error = self._waited(self.host, "bcast", outcome)
+        if error is not None:
+            raise error
+        return found
+
+    def each(self, do: Callable[[], T]) -> T:
+        """What this rank finds out, after all have; the error of the lowest rank that has one is raised on all."""
+        if self.host is None:
+            return do()
+        found, error = _outcome(do)
+        for other in self.all(error):
+            if other is not None:
+                raise other
+        return found  # type: ignore[return-value]
+
+    def all(self, value: T) -> list[T]:
+        """What each rank has, in their order."""
+        return [value] if self.host is None else self._waited(self.host, "allgather", value)
+
+    def add(self, values: np.ndarray) -> np.ndarray:
+        """The sum over all ranks, entry by entry."""
+        return values if self.host is None else _added(self, self.host, values)
+
+    def scatter(self, parts: list[Any]) -> list[Any]:
+        """To each rank its part; what came from each."""
+        return parts if self.host is None else self._waited(self.host, "alltoall", parts)
+
+    def _waited(self, comm: Any, name: str, value: Any) -> Any:
+        """An operation of mpi4py on Python objects, once all ranks are there."""
+        _wait([comm.Ibarrier()], self)
+        return getattr(comm, name)(value)
+
+
+alone = Ranks()
+
+
+@functools.cache
+def _world() -> Ranks:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InputError(
+            f"ranks: asked for the ranks that mpirun or srun started, got no MPI to reach them ({error}); install it "
+            "with `pip install 'lpm[mpi]'`, or load the cluster's module and build mpi4py with it"
+        ) from None
+    world = MPI.COMM_WORLD
+    if world.size == 1:
+        return alone
+    return Ranks(world.rank, world.size, world.Dup(), world.Dup())
+
+
+def spokesman() -> bool:
+    """Whether this process may speak for all, as the launcher has numbered it: before MPI is up."""
+    return all(os.environ.get(name, "0") == "0" for name in NUMBERED)
+
+
+_apart = False
+
+
+def ranks() -> Ranks:
+    """The ranks that simulate a world together; this process alone if it was not started with others."""
+    if _apart or not any(name in os.environ for name in LAUNCHED):
+        return alone
+    return _world()
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[Ranks]:
+    """Within `with`, each rank simulates worlds of its own; yields the ranks that share the work out."""
+    global _apart
+    found, before = ranks(), _apart
+    _apart = True
+    try:
+        yield found
+    finally:
+        _apart = before
+
+
+@contextlib.contextmanager
+def connected(ranks: Ranks, here: int, agents: int) -> Iterator[None]:
+    """Within `with`, steps are compiled to work with the other ranks."""
+    from lpm.kernels import ranks as kernel
+
+    if ranks.count == 1:
+        yield
+        return
+    comm = ranks.device
+    kernel.connect(
+        kernel.Wire(
+            ranks.count,
+            here,
+            agents,
+            add=lambda x: _added(ranks, comm, x),
+            swap=lambda x, to, come: _swapped(ranks, comm, x, to, come),
+            gather=lambda x, come: _gathered(ranks, comm, x, come),
+        )
+    )
+    try:
+        yield
+    finally:
+        kernel.connect(None)
+
+
+def _outcome(do: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return do(), None
+    except Exception as error:
+        return None, error
+
+
+def _added(ranks: Ranks, comm: Any, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, order="C")
+    total = np.empty_like(values)
+    _wait([comm.Iallreduce(values, total)], ranks)
+    return total
+
+
+def _gathered(ranks: Ranks, comm: Any, values: np.ndarray, come: tuple[int, ...]) -> np.ndarray:
+    sets = int(np.prod(values.shape[:-1], dtype=np.int64))
+    flat = np.empty(sets * sum(come), values.dtype)
+    _wait([comm.Iallgatherv(np.ascontiguousarray(values), [flat, [sets * each for each in come]])], ranks)
+    return _laid(flat, values.shape[:-1], come)
+
+
+def _swapped(ranks: Ranks, comm: Any, values: np.ndarray, to: tuple[int, ...], come: tuple[int, ...]) -> np.ndarray:
+    """With neighbours alone: a message to each rank that is to have something, one from each that has something."""
+    sets = int(np.prod(values.shape[:-1], dtype=np.int64))
+    flat, requests, kept = np.empty(sets * sum(come), values.dtype), [], []
+    begin = 0
+    for rank, count in enumerate(come):
+        if count:
+            requests.append(comm.Irecv(flat[begin : begin + sets * count], rank))
+        begin += sets * count
+    begin = 0
+    for rank, count in enumerate(to):
+        if count:
+            kept.append(np.ascontiguousarray(values[..., begin : begin + count]))
+            requests.append(comm.Isend(kept[-1], rank))
+        begin += count
+    _wait(requests, ranks)
+    return _laid(flat, values.shape[:-1], come)
+
+
+def _laid(flat: np.ndarray, sets: tuple[int, ...], come: tuple[int, ...]) -> np.ndarray:
+    """What came, rank after rank, with the ranks along the last axis."""
+    if all(each == 1 for each in sets):
+        return flat.reshape(*sets, -1)
+    many = int(np.prod(sets, dtype=np.int64))
+    parts = np.split(flat, np.cumsum([many * each for each in come])[:-1])
+    return np.concatenate([each.reshape(*sets, -1) for each in parts], axis=-1)
+
+
+def patience() -> float:
+    """Seconds that a rank waits for the others."""
+    return float(os.environ.get("LPM_PATIENCE", PATIENCE))
+
+
+def _wait(requests: list[Any], ranks: Ranks) -> None:
+    """Until all requests are done; the other ranks may be compiling, so it may take a while."""
+    begun, turns = time.monotonic(), 0
+    while not all([request.Test() for request in requests]):
+        turns += 1
+        if turns > 1000:  # a step's messages arrive before; waiting longer leaves the processor to others
+            time.sleep(min(1e-3, 1e-7 * turns))
+            if time.monotonic() - begun > patience():
+                end_all(
+                    f"rank {ranks.rank} waited {patience():.0f} s for the other ranks: one of them is stuck, or much "
+                    "slower. What was committed and the last checkpoint are intact: go on with --resume; set "
+                    "LPM_PATIENCE to more seconds if some ranks are that slow",
+                    ranks,
+                )
+
+
+def end_all(text: str, ranks: Ranks) -> NoReturn:
+    """Say why, and end the processes of all ranks."""
+    sys.stderr.write(f"error {text}\n")
+    sys.stderr.flush()
+    threading.Thread(target=ranks.host.Abort, args=(1,), daemon=True).start()
+    time.sleep(3)  # with a rank that does not listen Abort may not return; the launcher minds that this one is gone
+    os._exit(1)
+
+
+def failed(error: Exception) -> bool:
+    """Whether this rank is to tell the user of an error: rank 0 if all ranks have it; else all ranks are ended."""
+    try:
+        found = ranks()
+    except LpmError:  # there is no MPI
+        return spokesman()
+    if found.count == 1:
+        return True
+    request, begun = found.host.Ibarrier(), time.monotonic()
+    while not request.Test():
+        if time.monotonic() - begun > TOGETHER:
+            end_all(f"rank {found.rank}: {error}", found)
+        time.sleep(0.01)
+    return found.rank == 0

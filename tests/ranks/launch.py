@@ -1,0 +1,39 @@
+"""Programs started on several ranks of this machine, with the MPI that is installed beside lpm."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("program.py")
+TOO_LONG = 280  # seconds
+
+
+def mpirun() -> str:
+    """The launcher, or a skip that says what to install."""
+    pytest.importorskip("mpi4py", reason="needs MPI: pip install 'lpm[mpi]'")
+    found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if not found:
+        pytest.skip("needs the launcher mpirun: pip install 'lpm[mpi]'")
+    return found
+
+
+def on_ranks(count: int, *words: str, program: str = str(PROGRAM), **environment: str) -> subprocess.CompletedProcess:
+    """Run a program with its words on so many ranks; its output is text."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    ours = {
+        "PYTHONPATH": str(ROOT),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    command = [mpirun(), "--oversubscribe", "--bind-to", "none", "-n", str(count), sys.executable, program, *words]
+    return subprocess.run(
+        command, env=inherited | ours | environment, capture_output=True, text=True, timeout=TOO_LONG, cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""What the tests start on several ranks: `program.py TASK OUT ...`."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+import lpm
+from lpm import Calendar, Observable, checkpoint, distributed, partition
+from lpm.cli import main
+from lpm.errors import LpmError
+from lpm.kernels import random
+from lpm.runner import Progress
+from tests.laws.worlds import CALENDAR, STEPS, WORLDS
+
+SNAPSHOTS = {"snapshots": ("stage",), "snapshot_every": 20}
+DIFFERENTIATED = {"sir_on_a_graph": False, "city": True}  # and whether by a halo
+PLAN = checkpoint.Plan(minutes=float("inf"), at=(16,))
+
+
+def simulate(out: Path, halo: str, *worlds: str) -> None:
+    """Worlds to stores, and what a step of each moves."""
+    ranks, moved = distributed.ranks(), {}
+    for name in worlds:
+        part = partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add, halo == "halo")
+        assert part.share is not None
+        lpm.run(part, CALENDAR, out / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
+        moved[name] = part.share.moved
+    if ranks.rank == 0:
+        (out / "moved.json").write_text(json.dumps(moved))
+
+
+def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
+    """All observables' derivatives forward, and that of their sum in reverse."""
+
+    def curves(params):
+        _, seen = lpm.simulate(
+            world.model, params, world.state, random.key(3), steps=12, observe=world.observables, rule="cavity"
+        )  # fmt: skip
+        return jnp.concatenate([seen[each.name].astype(jnp.float32).reshape(-1) for each in world.observables])
+
+    flat, rebuilt = ravel_pytree(jax.tree.map(jnp.float32, world.params))
+
+    def of_vector(vector):
+        return curves(rebuilt(vector))
+
+    some = jnp.eye(len(flat), dtype=jnp.float32)[jnp.array([0, 1])]
+    forward = jax.vmap(lambda direction: jax.jvp(of_vector, (flat,), (direction,))[1])(some)
+    value, reverse = jax.value_and_grad(lambda vector: of_vector(vector).sum())(flat)
+    return {"forward": np.asarray(forward), "reverse": np.asarray(reverse), "value": np.asarray(value)}
+
+
+def differentiate(out: Path) -> None:
+    """The derivatives of some worlds."""
+    ranks = distributed.ranks()
+    for name, halo in DIFFERENTIATED.items():
+        part = partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add, halo)
+        with distributed.connected(ranks, part.here, part.agents):
+            found = differentiated(part)
+        if ranks.rank == 0:
+            np.savez(out / f"{name}.npz", **found)
+
+
+def branch(out: Path, parent: str) -> None:
+    """Go on from the middle of another run, with nothing changed."""
+    lpm.run(
+        WORLDS["city"](), CALENDAR, out, seed=5, realizations=2, checkpoints=PLAN, parent=parent, at=16, **SNAPSHOTS
+    )
+
+
+def disturbed(out: Path, what: str) -> None:
+    """A run in which rank 1 is killed or stopped after some chunks."""
+    pids = distributed.ranks().all(os.getpid())
+
+    def progress(made: Progress) -> None:
+        if made.done >= 16:
+            os.kill(pids[1], signal.SIGKILL if what == "killed" else signal.SIGSTOP)
+
+    lpm.run(WORLDS["sir_on_a_graph"](), Calendar(STEPS * 1000), out, checkpoints=checkpoint.Plan(8), progress=progress)
+
+
+def wrong(out: Path, what: str) -> None:
+    """A model that counts the agents of one rank alone, or in which one rank's agents stop being finite."""
+
+    def live(params, state, key):
+        ill = (state.fixed["id"] == 0) & (state.step == 10) & (what == "nan")
+        return state.replace(wealth=jnp.where(ill, jnp.nan, state.agents["wealth"] + 1)), {}
+
+    def count(state, info):
+        return (state.fixed["id"] < 30).sum() if what == "sum" else state.step
+
+    first = lpm.initial_state({"wealth": jnp.zeros(100, jnp.float32)})
+    lpm.run(lpm.World(lpm.chain(live=live), (), first, (Observable("early", count),)), Calendar(20), out)
+
+
+TASKS = {each.__name__: each for each in (simulate, differentiate, branch, disturbed, wrong)}
+
+if __name__ == "__main__":
+    if sys.argv[1] == "lpm":
+        sys.argv[:2] = ["lpm"]
+        main()
+        sys.exit()
+    task, out, *words = sys.argv[1:]
+    try:
+        TASKS[task](Path(out), *words)
+    except LpmError as error:
+        if distributed.failed(error):
+            sys.exit(f"error {error}")
+        sys.exit(1)

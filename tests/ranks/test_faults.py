@@ -1,0 +1,62 @@
+"""What goes wrong on one rank ends all of them, soon, with its name, and leaves what was committed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import lpm
+from lpm import checkpoint, distributed
+from lpm.errors import InputError
+from tests.ranks.launch import on_ranks
+
+
+@pytest.mark.parametrize("what", ["killed", "stopped"])
+def test_a_lost_rank_ends_the_others_and_leaves_a_checkpoint(what: str, tmp_path: Path) -> None:
+    done = on_ranks(2, "disturbed", str(tmp_path / "out"), what, LPM_PATIENCE="20")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert ("signal 9" if what == "killed" else "rank 0 waited 20 s for the other ranks") in said
+    steps = lpm.open(tmp_path / "out").sizes["time"]
+    _, about = next(checkpoint.found(tmp_path / "out" / checkpoint.FOLDER))
+    assert 8 <= about.step <= steps
+    assert checkpoint.read(_, about.parts) is not None
+
+
+def test_a_sum_over_the_agents_of_one_rank_is_told(tmp_path: Path) -> None:
+    done = on_ranks(2, "wrong", str(tmp_path / "out"), "sum")
+    assert done.returncode != 0
+    assert "observables early: asked for the same numbers on all 2 ranks" in done.stderr
+    assert done.stderr.count("observables early") == 1
+
+
+def test_a_nan_on_one_rank_is_named_on_all(tmp_path: Path) -> None:
+    done = on_ranks(2, "wrong", str(tmp_path / "out"), "nan")
+    assert done.returncode != 0
+    assert "record 10: not a finite number in wealth" in done.stderr
+    assert lpm.open(tmp_path / "out").sizes["time"] == 10
+
+
+def test_one_rank_speaks_of_a_mistake_of_all(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = on_ranks(2, "lpm", "run", "sir-million", "--agents", "1000", "--out", str(tmp_path / "file"))
+    assert done.returncode == 2
+    said = done.stdout + done.stderr
+    assert said.count("asked for a new or empty directory") == 1
+    assert "Traceback" not in said
+
+
+def test_ranks_without_mpi_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    distributed._world.cache_clear()
+    with pytest.raises(InputError, match=r"pip install 'lpm\[mpi\]'"):
+        distributed.ranks()
+
+
+def test_more_ranks_than_agents_are_refused() -> None:
+    from lpm import partition
+    from tests.laws.worlds import WORLDS
+
+    with pytest.raises(InputError, match="take fewer ranks"):
+        partition.part(WORLDS["sir_on_a_graph"](), 0, 800, lambda x: x)

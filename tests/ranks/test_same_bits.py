@@ -1,0 +1,87 @@
+"""A run has the same bits on any number of ranks, whichever way flags travel, and its derivatives the same numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import lpm
+from tests.laws.worlds import CALENDAR, WORLDS
+from tests.ranks.launch import on_ranks
+from tests.ranks.program import DIFFERENTIATED, PLAN, SNAPSHOTS, branch, differentiated
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The runs of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    for name, make in WORLDS.items():
+        lpm.run(make(), CALENDAR, folder / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
+    return {name: folder / name for name in WORLDS}
+
+
+def same(one: Path, other: Path) -> None:
+    """All that two runs stored."""
+    expected, found = lpm.open(one).load(), lpm.open(other).load()
+    assert set(found.data_vars) == set(expected.data_vars)
+    for name in expected.data_vars:
+        np.testing.assert_array_equal(found[name].values, expected[name].values, err_msg=str(name))
+    xr.testing.assert_equal(found.drop_vars("observables", errors="ignore"), expected)
+
+
+TWO, THREE = ("sir_on_a_graph", "sir_well_mixed", "city"), ("seir_small_world", "city")
+
+
+def divided(count: int, halo: str, worlds: tuple[str, ...], out: Path) -> Path:
+    """The runs of several ranks."""
+    done = on_ranks(count, "simulate", str(out), halo, *worlds)
+    assert done.returncode == 0, done.stderr
+    moved = json.loads((out / "moved.json").read_text())
+    assert {name for name, lines in moved.items() if lines} == set(worlds) - {"sir_well_mixed"}
+    assert all(line.startswith(halo) for lines in moved.values() for line in lines)
+    return out
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of two ranks."""
+    return divided(2, "gathered", TWO, tmp_path_factory.mktemp("two"))
+
+
+@pytest.mark.parametrize("world", TWO)
+def test_two_ranks_have_the_results_of_one(world: str, alone: dict[str, Path], two: Path) -> None:
+    same(alone[world], two / world)
+    assert lpm.open(alone[world]).attrs["agents"] == lpm.open(two / world).attrs["agents"]
+
+
+@pytest.mark.parametrize("ranks", [3, pytest.param(4, marks=pytest.mark.slow)])
+def test_more_ranks_have_the_results_of_one(ranks: int, alone: dict[str, Path], tmp_path: Path) -> None:
+    divided(ranks, "halo", THREE, tmp_path)
+    for world in THREE:
+        same(alone[world], tmp_path / world)
+
+
+def test_a_checkpoint_of_two_ranks_goes_on_on_one(alone: dict[str, Path], two: Path, tmp_path: Path) -> None:
+    branch(tmp_path / "on", str(two / "city"))
+    same(alone["city"], tmp_path / "on")
+
+
+def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_path: Path) -> None:
+    done = on_ranks(3, "branch", str(tmp_path / "on"), str(alone["city"]))
+    assert done.returncode == 0, done.stderr
+    same(alone["city"], tmp_path / "on")
+
+
+def test_derivatives_are_those_of_one_process(tmp_path: Path) -> None:
+    done = on_ranks(2, "differentiate", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for name in DIFFERENTIATED:
+        expected = differentiated(WORLDS[name]())
+        with np.load(tmp_path / f"{name}.npz") as found:
+            assert found["value"] == expected["value"]
+            for way in ("forward", "reverse"):
+                size = np.abs(expected[way]).max()
+                close = {"rtol": 1e-3, "atol": 1e-5 * size, "err_msg": f"{name} {way}"}
+                np.testing.assert_allclose(found[way], expected[way], **close)
