@@ -12,6 +12,7 @@ bit.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,9 @@ class Layer:
     rate: jax.Array
 
 
+Classes = list[tuple[jax.Array, jax.Array | float]]  # packed flags and weight of each class of infectious agents
+
+
 @dataclasses.dataclass(frozen=True)
 class Infectious:
     """Stages that infect alike, and how much.
@@ -55,9 +59,7 @@ class Infectious:
     weight: jax.Array | float = 1.0
 
 
-def layer_hazard(
-    classes: list[tuple[jax.Array, jax.Array | float]], layer: Layer, derivative: bool = False
-) -> jax.Array:
+def layer_hazard(classes: Classes, layer: Layer, derivative: bool = False) -> jax.Array:
     """The hazard lambda of one layer for each agent, (n,) float32, 1/step.
 
     Args:
@@ -65,36 +67,42 @@ def layer_hazard(
         layer: see `Layer`.
         derivative: whether rates and weights have one.
     """
+    return hazard_of(classes, layer, derivative)(slice(None))
+
+
+def hazard_of(classes: Classes, layer: Layer, derivative: bool = False) -> Callable[[slice], jax.Array]:
+    """As `layer_hazard`, for a slice of the agents: what is counted is counted now, the rest when asked."""
     network, rate = layer.network, layer.rate
-    to_members = groups.rates_to_members if derivative else groups.to_members
-    spread = strata.rates_to_agents if derivative else strata.spread
 
-    def weighted(counts: Callable[[jax.Array], jax.Array]) -> Any:
-        total = None
-        for words, weight in classes:
-            term = counts(words).astype(jnp.float32) * weight
-            total = term if total is None else total + term
-        return total
+    def weighted(*counts: jax.Array) -> Any:
+        parts = [count.astype(jnp.float32) * weight for count, (_, weight) in zip(counts, classes, strict=True)]
+        return functools.reduce(jnp.add, parts)
 
-    def of_two(counts: Callable[..., tuple[jax.Array, jax.Array]]) -> jax.Array:
-        (first, weight), (second, other_weight) = classes
-        one, two = counts((first, second), network)
-        return one.astype(jnp.float32) * weight + two.astype(jnp.float32) * other_weight
+    def counted(one: Callable[..., jax.Array], two: Callable[..., tuple[jax.Array, jax.Array]]) -> Any:
+        words = tuple(flags for flags, _ in classes)
+        return two(words, network) if len(words) == 2 else [one(flags, network) for flags in words]
 
     if isinstance(network, graph.Graph):
-        return rate * weighted(lambda words: graph.neighbour_counts(words, network))
+        counts = [graph.neighbour_counts(flags, network) for flags, _ in classes]
+        return lambda part: rate * weighted(*(each[part] for each in counts))
     if isinstance(network, groups.Households):
-        others = jnp.maximum(groups.household_sizes(network), 2).astype(jnp.float32) - 1
-        if len(classes) == 2:
-            return rate * of_two(groups.household_counts_of_two) / others
-        return rate * weighted(lambda words: groups.household_counts(words, network)) / others
+        counts, size = counted(groups.household_counts, groups.household_counts_of_two), groups.household_sizes(network)
+        return lambda part: rate * weighted(*(each[part] for each in counts)) / _others(size[part])
     if isinstance(network, groups.Groups):
-        others = (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
-        if len(classes) == 2:
-            return to_members(rate * of_two(groups.group_counts_of_two) / others, network)
-        return to_members(rate * weighted(lambda words: groups.group_counts(words, network)) / others, network)
-    met = strata.meet(weighted(lambda words: strata.count(words, network.strata)), network)
-    return spread(rate * met, network.strata)
+        rates = rate * weighted(*counted(groups.group_counts, groups.group_counts_of_two)) / _others(network.size)
+        if derivative:
+            return groups.rates_to_members(rates, network).__getitem__
+        rates = bits.settle(jnp.pad(rates, (0, 1)))
+        return lambda part: rates.at[network.group[part]].get(mode="promise_in_bounds")
+    rates = rate * strata.meet(weighted(*(strata.count(flags, network.strata) for flags, _ in classes)), network)
+    if derivative:
+        return strata.rates_to_agents(rates, network.strata).__getitem__
+    rates = bits.settle(rates.reshape(-1))
+    return lambda part: rates.at[network.strata.code[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+
+
+def _others(size: jax.Array) -> jax.Array:
+    return jnp.maximum(size, 2).astype(jnp.float32) - 1
 
 
 def infections(
@@ -119,26 +127,24 @@ def infections(
         outside: () or (n,) float32, hazard from outside the population (importation), 1/step.
     """
     classes = [(bits.pack(among(stages, *each.kinds).value), each.weight) for each in infectious]
-    limit = _limit(classes, layers, susceptibility, outside)
+    limit_of = _limit_of(classes, layers, susceptibility, outside)
     who = among(stages, susceptible)
-    value = bits.settle(random.happens(word, limit) & who.value)
+    value = bits.evenly(lambda part: random.happens(word[part], limit_of(part)) & who.value[part], word.shape[0])
     if stages.shadow is None or who.shadow is None:
         return Indicator(value)
-    hazard = _hazard(classes, layers, susceptibility, outside, derivative=True)
-    exposure = _exposure(word, limit, layers, infectious, susceptibility)
+    limit = limit_of(slice(None))
+    hazard = _hazard_of(classes, layers, susceptibility, outside, derivative=True)(slice(None))
+    exposure = _exposure(word, limit, layers, infectious, susceptibility, outside)
     kinds = tuple(each.kinds for each in infectious)
     return Indicator(
         value, ghosts.infected(stages.shadow, who.shadow, hazard + jnp.zeros(value.shape, jnp.float32), exposure, kinds)
     )
 
 
-Classes = list[tuple[jax.Array, jax.Array | float]]  # packed flags and weight of each class of infectious agents
-
-
-def _limit(
+def _limit_of(
     classes: Classes, layers: tuple[Layer, ...], susceptibility: jax.Array | None, outside: jax.Array | None
-) -> jax.Array:
-    """The threshold of each agent's infection, (n,) uint32."""
+) -> Callable[[slice], jax.Array]:
+    """The threshold of the infection of a slice of the agents, uint32."""
     if len(layers) == len(classes) == 1 and isinstance(layers[0].network, graph.Graph) and susceptibility is None:
         # One count decides: a table of integer thresholds spares an exponential for each agent.
         network, rate = layers[0].network, layers[0].rate * classes[0][1]
@@ -146,26 +152,29 @@ def _limit(
             hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
             table = bits.settle(random.threshold(probability(hazards)))
             counts = graph.neighbour_counts(classes[0][0], network)
-            return table.at[counts.astype(jnp.int32)].get(mode="promise_in_bounds")
-    hazard = _hazard(classes, layers, susceptibility, outside)
-    return random.threshold(probability(hazard))
+            return lambda part: table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+    hazard_of = _hazard_of(classes, layers, susceptibility, outside)
+    return lambda part: random.threshold(probability(hazard_of(part)))
 
 
-def _hazard(
+def _hazard_of(
     classes: Classes,
     layers: tuple[Layer, ...],
     susceptibility: jax.Array | None,
     outside: jax.Array | None,
     derivative: bool = False,
-) -> jax.Array:
-    """s_i (h_i + sum_l lambda_{l,i}): (n,) float32, or () if no layer and no susceptibility tells agents apart."""
-    hazard = None if outside is None else jnp.asarray(outside)
-    for layer in layers:
-        own = layer_hazard(classes, layer, derivative)
-        hazard = own if hazard is None else hazard + own
-    if hazard is None:
-        return jnp.float32(0)
-    return hazard if susceptibility is None else hazard * susceptibility
+) -> Callable[[slice], jax.Array]:
+    """s_i (h_i + sum_l lambda_{l,i}) of a slice: float32, () if no layer and no susceptibility tells agents apart."""
+    own = [hazard_of(classes, layer, derivative) for layer in layers]
+
+    def hazard(part: slice) -> jax.Array:
+        terms = [each(part) for each in own]
+        if outside is not None:
+            terms.insert(0, outside if jnp.ndim(outside) == 0 else outside[part])
+        total = functools.reduce(jnp.add, terms) if terms else jnp.float32(0)
+        return total if susceptibility is None else total * susceptibility[part]
+
+    return hazard
 
 
 def _exposure(
@@ -174,6 +183,7 @@ def _exposure(
     layers: tuple[Layer, ...],
     infectious: tuple[Infectious, ...],
     susceptibility: jax.Array | None,
+    outside: jax.Array | None,
 ) -> ghosts.Exposure:
     """What the derivative needs to know of the step."""
     contacts, crowds = [], []
@@ -187,11 +197,11 @@ def _exposure(
         elif isinstance(layer.network, groups.Households):
             rate = layer.rate / (jnp.maximum(groups.household_sizes(layer.network), 2).astype(jnp.float32) - 1)
         else:
-            rate = groups.to_members(
+            rate = groups.rates_to_members(
                 layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network
             )
         contacts.append(ghosts.Contacts(layer.network, tuple(rate * weight for weight in weights)))
-    chance = jnp.broadcast_to(limit.astype(jnp.float32) * jnp.float32(2.0**-31), word.shape)
-    return ghosts.Exposure(
-        random.happens(word, limit), chance, word, susceptibility, weights, tuple(contacts), tuple(crowds)
-    )
+    # Stored, or each of the many operations on ghosts would draw anew.
+    happens = bits.settle(random.happens(word, limit))
+    chance = bits.settle(jnp.broadcast_to(limit.astype(jnp.float32) * jnp.float32(2.0**-31), word.shape))
+    return ghosts.Exposure(happens, chance, word, susceptibility, weights, tuple(contacts), tuple(crowds), outside)

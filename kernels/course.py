@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import random, shadows
+from lpm.kernels import bits, mean_field, random, score, shadows
 from lpm.kernels.bits import settle
 from lpm.kernels.hazards import phase_probability
 from lpm.kernels.shadows import Rows, Shadow
@@ -148,12 +148,36 @@ def progress(
     Returns:
         the stages after the step.
     """
-    value = stages.value
+    leave_limits = random.threshold(leave)
+    fork_limits = None if fork is None else settle(random.threshold(fork))
+
+    def decided(part: slice) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        own_band = None if band is None else band[part]
+        own_words = (words[0][part], words[1][part])
+        return _decided(stages.value[part], own_words, own_band, leave_limits, fork_limits, course)
+
+    after = bits.evenly(lambda part: decided(part)[0], stages.value.shape[0])
+    if stages.shadow is None:
+        return dataclasses.replace(stages, value=after)
+    _, leaves, takes_first = decided(slice(None))
+    drawn = _Drawn(stages.value, settle(leaves), None if takes_first is None else settle(takes_first), *words, band)
+    return dataclasses.replace(stages, value=after, shadow=_progressed(stages.shadow, drawn, leave, fork, course))
+
+
+def _decided(
+    value: jax.Array,
+    words: tuple[jax.Array, jax.Array],
+    band: jax.Array | None,
+    leave_limits: jax.Array,
+    fork_limits: jax.Array | None,
+    course: Course,
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Of some agents: the number after the step, who leaves, and who takes the first way of a fork."""
     limit = jnp.zeros(value.shape, jnp.uint32)
     # Numbers grow along the course, so one comparison a stage selects; a gather from a small table costs more on a CPU.
-    leave_limits = iter(random.threshold(leave))
+    own_limits = iter(leave_limits)
     for stage in course.stages:
-        own = next(leave_limits) if stage.phases else jnp.uint32(0)
+        own = next(own_limits) if stage.phases else jnp.uint32(0)
         if stage is not course.stages[0] or stage.phases:
             limit = jnp.where(value >= course.first(stage.name), own, limit)
     leaves = random.happens(words[0], limit)
@@ -162,22 +186,16 @@ def progress(
     for stage in course.passing:
         target = jnp.where(value == course.last(stage.name), jnp.uint8(course.first(stage.leads_to[0])), target)
     takes_first = None
-    if fork is not None:
+    if fork_limits is not None:
         second, row = target, jnp.zeros(value.shape, jnp.uint8)
         for number, stage in enumerate(course.forks):
             here = value == course.last(stage.name)
             second = jnp.where(here, jnp.uint8(course.first(stage.leads_to[1])), second)
             row = jnp.where(here, jnp.uint8(number), row)
-        bands = fork.shape[1]
-        index = row.astype(jnp.int32) * bands + (0 if band is None else band.astype(jnp.int32))
-        first_limit = settle(random.threshold(fork).reshape(-1)).at[index].get(mode="promise_in_bounds")
-        takes_first = random.happens(words[1], first_limit)
+        index = row.astype(jnp.int32) * fork_limits.shape[1] + (0 if band is None else band.astype(jnp.int32))
+        takes_first = random.happens(words[1], fork_limits.reshape(-1).at[index].get(mode="promise_in_bounds"))
         target = jnp.where(takes_first == 1, target, second)
-    after = settle(jnp.where(leaves == 1, target, value))
-    if stages.shadow is None:
-        return dataclasses.replace(stages, value=after)
-    drawn = _Drawn(value, leaves, takes_first, words[0], words[1], band)
-    return dataclasses.replace(stages, value=after, shadow=_progressed(stages.shadow, drawn, leave, fork, course))
+    return jnp.where(leaves == 1, target, value), leaves, takes_first
 
 
 @jax.tree_util.register_dataclass
@@ -195,6 +213,11 @@ class _Drawn:
 
 def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array | None, course: Course) -> Shadow:
     """The shadow after a step of the course."""
+    if shadow.rule == "mean_field":
+        mass, arrivals = _in_expectation(shadow.mass, drawn.band, leave, fork, course)
+        return dataclasses.replace(shadow, mass=mass, arrivals=arrivals)
+    if shadow.rule == "score":
+        return dataclasses.replace(shadow, mass=(shadow.mass[0] + _score(drawn, leave, fork, course),), arrivals=())
     nothing = tuple(jnp.zeros_like(shadow.mass[0]) for _ in course.stages)
     rule, infecting = shadow.rule, shadow.infecting
     fresh_in = (True, *(not inside for inside in shadow.inside))
@@ -327,6 +350,36 @@ def _carry(rows: Any, drawn: _Drawn, moves: list[_Move], course: Course, fresh: 
     return tuple(after), tuple(arrived)
 
 
+def _in_expectation(
+    mass: Rows, band: jax.Array | None, leave: jax.Array, fork: jax.Array | None, course: Course
+) -> tuple[Rows, Rows]:
+    """Probabilities of the stages after a step, and of having come into each (`lpm.kernels.mean_field`)."""
+    moves = []
+    for number, stage in enumerate(course.passing):
+        first = None
+        if fork is not None and len(stage.leads_to) == 2:
+            first = shadows.by_band(fork[course.forks.index(stage)], band, mass[0].shape)
+        targets = tuple(course.first(name) for name in stage.leads_to)
+        moves.append((course.kinds(stage.name), targets, leave[number], first))
+    after, arrived = mean_field.progressed(mass, moves)
+    nothing = jnp.zeros_like(mass[0])
+    return after, tuple(arrived.get(course.first(stage.name), nothing) for stage in course.stages)
+
+
+def _score(drawn: _Drawn, leave: jax.Array, fork: jax.Array | None, course: Course) -> jax.Array:
+    """The logarithm of the probability of what was drawn (`lpm.kernels.score`)."""
+    total = jnp.zeros((), jnp.float32)
+    for number, stage in enumerate(course.passing):
+        kinds = course.kinds(stage.name)
+        here = (drawn.value >= kinds[0]) & (drawn.value <= kinds[-1])
+        total = total + score.of_events(here, drawn.leaves, leave[number])
+        if fork is not None and drawn.takes_first is not None and len(stage.leads_to) == 2:
+            leaves = (drawn.value == kinds[-1]) & (drawn.leaves == 1)
+            chance = shadows.by_band(fork[course.forks.index(stage)], drawn.band, drawn.value.shape)
+            total = total + score.of_events(leaves, drawn.takes_first, chance)
+    return total
+
+
 def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicator:
     """Who came into a stage between two moments."""
     kinds = course.kinds(name)
@@ -337,10 +390,11 @@ def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicat
         raise ValueError(
             f"entered: the derivative of having come into {name!r} is known after `progress` and before any other move"
         )
-    row = after.shadow.arrivals[course.stages.index(course.stage(name))]
+    at = course.stages.index(course.stage(name))
+    rows = after.shadow.arrivals[at : at + 1]
     return Indicator(
         value,
         shadows.Flow(
-            after.value, (row,), (), None, None, (course.first(name),), (), after.shadow.infecting, after.shadow.rule
+            after.value, rows, (), None, None, (course.first(name),), (), after.shadow.infecting, after.shadow.rule
         ),
     )

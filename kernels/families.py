@@ -98,7 +98,7 @@ class Family:
 
 def family(
     network: graph.Graph | groups.Households | groups.Groups,
-    hazard: jax.Array,
+    jump: jax.Array,
     stayed: jax.Array,
     lasting: jax.Array,
     chance: jax.Array,
@@ -107,7 +107,7 @@ def family(
 
     Args:
         network: the layer.
-        hazard: () or (n,) float32, per contact and step.
+        jump: () or (n,) float32, the chance 1 - exp(-hazard) that a contact is infected in a step.
         stayed: (n,) uint8, who could be infected and was not.
         lasting: () float32, how many steps an infection infects.
         chance: (n,) float32, the probability of a real infection, which ends a ghost.
@@ -121,13 +121,12 @@ def family(
         counts = groups.to_members(groups.group_counts(words, network), network).astype(jnp.float32) - stayed.astype(
             jnp.float32
         )
-    return Family(*_shared(counts, hazard, lasting, chance))
+    return Family(*_shared(counts, jump, lasting, chance))
 
 
 def _shared(
-    m: jax.Array, hazard: jax.Array, lasting: jax.Array, chance: jax.Array
+    m: jax.Array, q: jax.Array, lasting: jax.Array, chance: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    q = -jnp.expm1(-hazard)
     stays = (1 - 1 / jnp.maximum(lasting, 1)) * (1 - chance)
     infects = q / (1 - (1 - q) * stays)  # a given one, before it recovers
     odds = jnp.clip(infects / jnp.maximum(1 - infects, 1e-6), 1e-6, 1e6)

@@ -23,8 +23,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from lpm.kernels import families, graph, groups, shadows, strata
+from lpm.kernels import bits, families, graph, groups, shadows, strata
+from lpm.kernels.hazards import probability
 from lpm.kernels.shadows import Flow, Rows, Shadow
 
 Hazards = tuple[jax.Array, ...]  # of each class of infectious stages, () or (n,) float32, per contact and step
@@ -78,6 +80,7 @@ class Exposure:
         susceptibility: (n,) float32, or None.
         weights: infectiousness of each class of infectious stages, () float32.
         contacts, crowds: the layers.
+        outside: () or (n,) float32, the hazard from outside the population, or None.
     """
 
     happens: jax.Array
@@ -87,6 +90,10 @@ class Exposure:
     weights: tuple[jax.Array, ...]
     contacts: tuple[Contacts, ...]
     crowds: tuple[Crowd, ...]
+    outside: jax.Array | None = None
+
+
+Jumps = tuple[jax.Array, ...]  # 1 - exp(-h) of each class of infectious stages, () or (n,) float32
 
 
 @jax.tree_util.register_dataclass
@@ -95,12 +102,12 @@ class Used:
     """How ghosts use up their contacts in a step, for each `outgoing`.
 
     Args:
-        hazards: see `Hazards`.
+        jumps: see `Jumps`.
         left: the share that ghosts in groups keep, (n,) float32; None on a graph.
         classes: static.
     """
 
-    hazards: tuple[Hazards, ...]
+    jumps: tuple[Jumps, ...]
     left: tuple[jax.Array | None, ...]
     classes: Classes = dataclasses.field(metadata={"static": True})
 
@@ -114,22 +121,24 @@ class Used:
 
         def tangent(constants: Any, channels: Any, _: Any) -> Any:
             used, value = constants
-            each = zip(channels, used.hazards, used.left, strict=True)
-            return tuple(_left(rows, value, used.classes, hazards, left) for rows, hazards, left in each)
+            each = zip(channels, used.jumps, used.left, strict=True)
+            return tuple(_left(rows, value, used.classes, jumps, left) for rows, jumps, left in each)
 
         return shadows.carried(tangent)(outgoing, (), (self, value))
 
 
-def jumps(value: jax.Array, classes: Classes, hazards: Hazards) -> tuple[jax.Array, ...]:
-    """Q = 1 - exp(-(h_k - h_r)) of ghosts in each class of stages, and last in those that do not infect: (n,)."""
+def _jumps(layer: Contacts) -> Jumps:
+    """1 - exp(-h), stored: ghosts are many, and exponentials dear."""
+    found = (probability(lax.stop_gradient(hazard)) for hazard in layer.hazards)
+    return tuple(bits.settle(q) if q.ndim else q for q in found)
 
-    def of(own_hazard: jax.Array) -> list[jax.Array]:
-        return [-jnp.expm1(own_hazard - h) for h in (*hazards, jnp.float32(0))]
 
-    found = of(jnp.float32(0))
-    for kinds, hazard in zip(classes, hazards, strict=True):
-        found = [jnp.where(_among(value, kinds), q, other) for q, other in zip(of(hazard), found, strict=True)]
-    return tuple(found)
+def _spared(value: jax.Array, classes: Classes, jumps: Jumps) -> jax.Array:
+    """exp(h_r), (n,): with h_r the hazard that an agent itself is to its contacts, 1 / (1 - Q_r)."""
+    found = jnp.ones(value.shape, jnp.float32)
+    for kinds, q in zip(classes, jumps, strict=True):
+        found = jnp.where(_among(value, kinds), 1 / (1 - q), found)
+    return found
 
 
 def _among(value: jax.Array, kinds: tuple[int, ...]) -> jax.Array:
@@ -139,28 +148,28 @@ def _among(value: jax.Array, kinds: tuple[int, ...]) -> jax.Array:
     return jnp.isin(value, jnp.array(kinds, value.dtype))
 
 
-def emitted(rows: Rows, value: jax.Array, classes: Classes, hazards: Hazards) -> jax.Array:
-    """sum_k outgoing_k Q_k of each agent, (n,) float32, linear in the rows."""
-    *infectious, others = jumps(value, classes, hazards)
-    # The rows sum to zero, which spares reading those of stages that do not infect.
-    parts = [sum(rows[k] for k in kinds) * (q - others) for kinds, q in zip(classes, infectious, strict=True)]
-    return sum(parts[1:], start=parts[0])
+def emitted(rows: Rows, value: jax.Array, classes: Classes, jumps: Jumps) -> jax.Array:
+    """sum_k outgoing_k (1 - exp(h_r - h_k)) of each agent, (n,) float32, linear in the rows.
+
+    Since the rows sum to zero, it is exp(h_r) sum_k outgoing_k (1 - exp(-h_k)), and those of stages that do not infect
+    are not read.
+    """
+    parts = [sum(rows[k] for k in kinds) * q for kinds, q in zip(classes, jumps, strict=True)]
+    return sum(parts[1:], start=parts[0]) * _spared(value, classes, jumps)
 
 
-def _left(rows: Rows, value: jax.Array, classes: Classes, hazards: Hazards, left: jax.Array | None) -> Rows:
-    *infectious, others = jumps(value, classes, hazards)
+def _left(rows: Rows, value: jax.Array, classes: Classes, jumps: Jumps, left: jax.Array | None) -> Rows:
+    """outgoing_k exp(h_r - h_k), or in groups the share `left`; what is lost, the agent's own stage takes back."""
+    spared = _spared(value, classes, jumps)
+    keep = {k: (1 - q) * spared for kinds, q in zip(classes, jumps, strict=True) for k in kinds}
     if left is not None:
-        infects = _among(value, tuple(k for kinds in classes for k in kinds))
-        infectious = [jnp.where(infects, q, 1 - left) for q in infectious]
-    of_kind = {k: q for kinds, q in zip(classes, infectious, strict=True) for k in kinds}
-    used = [None if row is None else row * of_kind.get(k, others) for k, row in enumerate(rows)]
-    total = sum(lost for lost in used if lost is not None)
-    if any(row is None for row in rows):  # all rows sum to zero, and those left out belong to stages that do not infect
-        total = total - others * sum(row for row in rows if row is not None)
-    # What ghosts lose, the agent's own stage takes back, so that the rows go on summing to zero.
+        infects = _among(value, tuple(keep))
+        keep = {k: jnp.where(infects, share, left) for k, share in keep.items()}
+    # As the rows sum to zero before and after, those of stages that do not infect need not be read.
+    total = sum(rows[k] * (spared - share) for k, share in keep.items())
     return tuple(
-        None if row is None else row - lost + jnp.where(value == k, total, 0)
-        for k, (row, lost) in enumerate(zip(rows, used, strict=True))
+        None if row is None else row * keep.get(k, spared) + jnp.where(value == k, total, 0)
+        for k, row in enumerate(rows)
     )
 
 
@@ -195,6 +204,11 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
     """
     if flow.rule == "cavity":
         return _infected_by_jumps(shadow, flow, hazard, exposure, classes)
+    if flow.rule == "mean_field":
+        return _infected_in_expectation(shadow, flow, exposure, classes)
+    if flow.rule == "score":
+        chance = probability(hazard)
+        return shadows.of_event(flow, exposure.word, exposure.happens, chance)
     return _infected_by_rates(shadow, flow, hazard, exposure, classes)
 
 
@@ -207,13 +221,14 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
+    jumps = tuple(_jumps(layer) for layer in exposure.contacts)
     family = tuple(
-        families.family(layer.network, layer.hazards[0], stayed, lasting, exposure.chance)
-        for layer in exposure.contacts
+        families.family(layer.network, own[0], stayed, lasting, exposure.chance)
+        for layer, own in zip(exposure.contacts, jumps, strict=True)
     )
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
-        value, exposure, stayed, family = constants
+        value, exposure, stayed, jumps, family = constants
         d_hazard, mass, outgoing = inputs
         staying = stayed.astype(jnp.float32)
         scale = staying if exposure.susceptibility is None else staying * exposure.susceptibility
@@ -222,14 +237,14 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         for crowd in exposure.crowds:
             born = born + scale * _from_crowd(crowd, mass, classes)
         apart: list[tuple[jax.Array, jax.Array | None]] = []  # by layer: what its ghosts lack or have elsewhere
-        for layer, shared in zip(exposure.contacts, family, strict=True):
-            push = emitted(next(rows), value, classes, layer.hazards)
+        for layer, own, shared in zip(exposure.contacts, jumps, family, strict=True):
+            push = emitted(next(rows), value, classes, own)
             if isinstance(layer.network, graph.Graph):
                 here = scale * sums(layer.network, push)
                 from_susceptible = scale * sums(layer.network, jnp.where(stayed == 1, push, 0))
                 apart.append((from_susceptible * shared.start, None))
             else:
-                push = push + emitted(next(rows), value, classes, layer.hazards)
+                push = push + emitted(next(rows), value, classes, own)
                 here = scale * sums(layer.network, push)
                 apart.append((here, here * shared.start))
             born = born + here
@@ -241,11 +256,11 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
 
     before = (flow.mass, *((rows[susceptible],) for rows in outgoing))
     mass, *rest = shadows.carried(tangent)(
-        before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, family)
+        before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, jumps, family)
     )
-    hazards = tuple(layer.hazards for layer in exposure.contacts for _ in layer.channels)
+    each_jumps = tuple(own for layer, own in zip(exposure.contacts, jumps, strict=True) for _ in layer.channels)
     left = tuple(each for shared in family for each in (shared.left or (None,)))
-    used = Used(hazards, left, classes) if inside else None
+    used = Used(each_jumps, left, classes) if inside else None
     infecting = frozenset(k for kinds in classes for k in kinds)
     return dataclasses.replace(
         flow, mass=mass, outgoing=tuple(rest), inside=inside, infecting=infecting, used=used, leaving=None
@@ -260,19 +275,31 @@ def _infected_by_rates(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         value, exposure = constants
         d_hazard, mass = inputs
         own = value == susceptible
-        more = sum((_from_crowd(crowd, mass, classes) for crowd in exposure.crowds), start=jnp.zeros_like(d_hazard))
-        for layer in exposure.contacts:
-            parts = [h * sum(mass[k] for k in kinds) for h, kinds in zip(layer.hazards, classes, strict=True)]
-            more = more + sums(layer.network, sum(parts[1:], start=parts[0]))
-        if exposure.susceptibility is not None:
-            more = more * exposure.susceptibility
-        d_chance = (1 - exposure.chance) * (d_hazard + more)
+        d_chance = (1 - exposure.chance) * (d_hazard + _hazard_from(mass, exposure, classes))
         weight = shadows.coupling(rule, exposure.happens, exposure.chance, exposure.word)
         leaves = jnp.where(own, exposure.happens.astype(jnp.float32), exposure.chance)
         return ((leaves * before[0][0] + jnp.where(own, weight * d_chance, 0),),)
 
     (mass,) = shadows.carried(tangent)((flow.mass,), (hazard, shadow.mass), (flow.value, exposure))
     return dataclasses.replace(flow, mass=mass, outgoing=(), leaving=None)
+
+
+def _infected_in_expectation(shadow: Shadow, flow: Flow, exposure: Exposure, classes: Classes) -> Flow:
+    """p_i = 1 - exp(-s_i (h_i + sum_l sum_j h_{l,j} P_j)), P_j the probability that j infects, contacts independent."""
+    hazard = _hazard_from(shadow.mass, exposure, classes)
+    if exposure.outside is not None:
+        every = jnp.float32(1) if exposure.susceptibility is None else exposure.susceptibility
+        hazard = hazard + exposure.outside * every
+    return dataclasses.replace(flow, mass=(flow.mass[0] * probability(hazard),), leaving=None)
+
+
+def _hazard_from(mass: Rows, exposure: Exposure, classes: Classes) -> jax.Array:
+    """What each agent meets of agents that infect in the proportion of their mass, (n,) float32, linear in the mass."""
+    met = sum((_from_crowd(crowd, mass, classes) for crowd in exposure.crowds), start=jnp.zeros_like(mass[0]))
+    for layer in exposure.contacts:
+        parts = [h * sum(mass[k] for k in kinds) for h, kinds in zip(layer.hazards, classes, strict=True)]
+        met = met + sums(layer.network, sum(parts[1:], start=parts[0]))
+    return met if exposure.susceptibility is None else met * exposure.susceptibility
 
 
 def _from_crowd(crowd: Crowd, mass: Rows, classes: Classes) -> jax.Array:

@@ -12,11 +12,14 @@ always happens, and no float comparison depends on a compiler.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lpm.kernels import bits
 
 ROUNDS = 13  # nine fail Crush along agents, thirteen pass it in every direction; key derivation takes 20
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
@@ -57,7 +60,12 @@ def threefry(
 
 
 def _derive(words: jax.Array, a: int | jax.Array, b: int | jax.Array) -> jax.Array:
-    return jnp.stack(threefry((words[0], words[1]), (jnp.uint32(a), jnp.uint32(b)), rounds=20))
+    return _mixed(words, jnp.uint32(a), jnp.uint32(b))
+
+
+@functools.partial(jax.jit, inline=True)  # outside jit, a hundred operations would be dispatched one by one
+def _mixed(words: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.stack(threefry((words[0], words[1]), (a, b), rounds=20))
 
 
 def key(seed: int, realization: int | jax.Array = 0) -> Key:
@@ -149,7 +157,8 @@ def bernoulli(key: Key, ids: jax.Array, probability: jax.Array) -> jax.Array:
     >>> bernoulli(key(1), jnp.arange(4, dtype=jnp.uint32), jnp.float32(1.0))
     Array([1, 1, 1, 1], dtype=uint8)
     """
-    return happens(words(key, ids)[0], threshold(probability))
+    limit = jnp.broadcast_to(threshold(probability), ids.shape)
+    return bits.evenly(lambda part: happens(words(key, ids[part])[0], limit[part]), ids.shape[0])
 
 
 def categorical(word: jax.Array, cumulative: jax.Array) -> jax.Array:
@@ -229,5 +238,9 @@ def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
     def outside(x: jax.Array) -> jax.Array:
         return jnp.any(x >= n)
 
-    place = jax.lax.while_loop(outside, lambda x: jnp.where(x >= n, shuffle(x), x), shuffle(ids.astype(jnp.uint32)))
+    def again(place: jax.Array) -> jax.Array:
+        return bits.evenly(lambda part: jnp.where(place[part] >= n, shuffle(place[part]), place[part]), len(place))
+
+    first = bits.evenly(lambda part: shuffle(ids[part].astype(jnp.uint32)), len(ids))
+    place = jax.lax.while_loop(outside, again, first)
     return (place < jnp.maximum(jnp.asarray(count), 0).astype(jnp.uint32)).astype(jnp.uint8)

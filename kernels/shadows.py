@@ -12,6 +12,9 @@ used yet (`lpm.kernels.ghosts`). Both are zero in value and live in the tangent 
 unchanged and only say how their tangents go on, so that a run that can be differentiated has the bits and nearly the
 speed of one that cannot.
 
+Two rules know no ghosts and keep something else in the place of the mass: `lpm.kernels.mean_field` the probability of
+each stage, `lpm.kernels.score` the logarithm of the probability of all that was drawn.
+
 The theory is in docs/theory/gradients.md.
 """
 
@@ -26,9 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import random
+from lpm.kernels import bits, mean_field, random, ranks, score
 
-Rule = Literal["cavity", "smooth", "straight_through", "gumbel"]
+Rule = Literal["cavity", "smooth", "straight_through", "gumbel", "mean_field", "score"]
 RULES: tuple[str, ...] = get_args(Rule)
 TEMPERATURE = 0.5  # of the rule "gumbel"
 
@@ -111,6 +114,10 @@ class Flow:
 def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
     """The shadow of stages that no parameter has touched yet."""
     mass = tuple(jnp.zeros(value.shape, jnp.float32) for _ in range(kinds))
+    if rule == "mean_field":
+        mass = mean_field.certain(value, kinds)
+    elif rule == "score":
+        mass = (jnp.zeros((), jnp.float32),)
     return Shadow(mass, (), Typical(jnp.zeros(kinds, jnp.float32), jnp.zeros(kinds, jnp.float32)), rule=rule)
 
 
@@ -246,7 +253,7 @@ def by_band(table: jax.Array, band: jax.Array | None, shape: tuple[int, ...]) ->
 
 def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
     """The derivative of being in one of some stages."""
-    mass = tuple(shadow.mass[k] for k in kinds)
+    mass = () if shadow.rule == "score" else tuple(shadow.mass[k] for k in kinds)
     outgoing = tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing)
     return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.inside, shadow.infecting, shadow.rule)
 
@@ -262,7 +269,13 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         happens: (n,) uint8, whether it would happen to the agent in these stages.
         chance: () or (n,) float32, its probability.
     """
-    kinds, rule, infecting = flow.kinds, flow.rule, flow.infecting
+    kinds, rule, infecting, happens = flow.kinds, flow.rule, flow.infecting, bits.settle(happens)
+    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(_mean(chance)))
+    if rule == "mean_field":
+        return dataclasses.replace(flow, mass=tuple(chance * row for row in flow.mass))
+    if rule == "score":
+        own = (flow.value[None] == jnp.array(kinds, flow.value.dtype)[:, None]).any(0)
+        return dataclasses.replace(flow, outgoing=((score.of_events(own, happens, chance),),))
     fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
 
     def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
@@ -286,7 +299,11 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
 
     before = (flow.mass, *flow.outgoing)
     mass, *outgoing = carried(tangent)(before, (chance,), (flow.value, word, happens, chance))
-    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing), leaving=lax.stop_gradient(jnp.mean(chance)))
+    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing))
+
+
+def _mean(chance: jax.Array) -> jax.Array:
+    return ranks.sum(chance.sum()) / ranks.everyone(chance.shape[0]) if chance.ndim else chance
 
 
 def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
@@ -298,6 +315,8 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
         event: (n,) uint8.
         target: a stage.
     """
+    if shadow.rule in ("mean_field", "score"):
+        return _moved_without_ghosts(shadow, flow, event, target)
     if flow is None:
         keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
         mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
@@ -314,6 +333,15 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
     course = _typically_moved(shadow.course, flow, target)
     moves = shadow.moves | {(k, target) for k in kinds}
     return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), course=course, arrivals=None, moves=moves)
+
+
+def _moved_without_ghosts(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
+    if shadow.rule == "score":
+        more = () if flow is None else (row for rows in flow.outgoing for row in rows if row is not None)
+        return dataclasses.replace(shadow, mass=(sum(more, start=shadow.mass[0]),), arrivals=None)
+    if flow is None:
+        return dataclasses.replace(shadow, mass=mean_field.sent(shadow.mass, event, target), arrivals=None)
+    return dataclasses.replace(shadow, mass=_shift(shadow.mass, flow.mass, flow.kinds, target), arrivals=None)
 
 
 def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
@@ -347,4 +375,4 @@ def counted(count: jax.Array, rows: Rows) -> jax.Array:
 @counted.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     count, _ = primals
-    return count.astype(jnp.float32), sum(row.sum() for row in tangents[1])
+    return count.astype(jnp.float32), ranks.sum(sum((row.sum() for row in tangents[1]), start=jnp.float32(0)))

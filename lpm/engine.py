@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import random, shadows
+from lpm.kernels import random, ranks, shadows
 from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable, checked
 from lpm.state import State
+
+KEPT = 2**28  # bytes of states that are kept for the way back; more are computed again, which takes a third longer
 
 
 def simulate(
@@ -72,7 +74,13 @@ def simulate(
         raise ValueError(
             f"simulate: asked for the rule {rule!r}, there are {', '.join(shadows.RULES)}; write rule='cavity', or None"
         )
-    return _simulate(model, checked(observe), steps, every, start, rule, params, state, key)
+    observe = checked(observe)
+    if rule == "score" and observe != (LOG_PROBABILITY,):
+        raise ValueError(
+            "simulate: under the rule 'score' a run knows its own probability alone, and counts carry no derivative; "
+            "write lpm.gradients.jacobian(world, ..., method='score')"
+        )
+    return _simulate(model, observe, steps, every, start, rule, params, state, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
@@ -87,7 +95,7 @@ def _simulate(
     state: State,
     key: random.Key,
 ) -> tuple[State, dict[str, jax.Array]]:
-    fixed = state.fixed
+    fixed, params = state.fixed, ranks.replicated(params)
     if rule is not None:
         state = _with_shadows(model, rule, params, state, key)
     if start:
@@ -105,9 +113,11 @@ def _simulate(
 
 
 def _checkpointed_scan(record: Callable[..., Any], moving: State, length: int) -> tuple[State, dict[str, jax.Array]]:
-    """A scan that keeps about 2 sqrt(length) states for the way back: those between segments and those within one."""
-    inner = max(1, round(length**0.5))
+    """A scan that keeps all states for the way back, or if they are many, those between segments and within one."""
     step = jax.checkpoint(record, prevent_cse=False)
+    if length * _kept_bytes(moving) <= KEPT:
+        return lax.scan(step, moving, length=length)
+    inner = max(1, round(length**0.5))
     segment = jax.checkpoint(lambda moving, _: lax.scan(step, moving, length=inner), prevent_cse=False)
     moving, seen = lax.scan(segment, moving, length=length // inner)
     seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), seen)
@@ -115,6 +125,24 @@ def _checkpointed_scan(record: Callable[..., Any], moving: State, length: int) -
         moving, rest = lax.scan(step, moving, length=length % inner)
         seen = jax.tree.map(lambda *parts: jnp.concatenate(parts), seen, rest)
     return moving, seen
+
+
+def _kept_bytes(moving: State) -> int:
+    """Of a state on the way back; the values of shadows are zero, and not kept, but under the rule "mean_field"."""
+
+    def kept(each: Any) -> Any:
+        ghosts = _is_stages(each) and each.shadow is not None and each.shadow.rule != "mean_field"
+        return each.value if ghosts else each
+
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(jax.tree.map(kept, moving, is_leaf=_is_stages)))
+
+
+def _log_probability(state: State, info: dict[str, Any]) -> jax.Array:
+    stages = [each for each in jax.tree.leaves(state.agents, is_leaf=_is_stages) if _is_stages(each)]
+    return sum((each.shadow.mass[0] for each in stages), start=jnp.float32(0))
+
+
+LOG_PROBABILITY = Observable("log_probability", _log_probability)  # of all draws until a step, less its value
 
 
 def _is_stages(value: Any) -> bool:
@@ -138,7 +166,8 @@ def _with_shadows(model: Model, rule: shadows.Rule, params: Any, state: State, k
         state = more
     state = jax.tree.map(_pruned, state, is_leaf=_is_stages)
     # How long stages typically last is known after a step; the rest of this one is not computed.
-    after, _ = model.step(params, model.init(params, state, key), key)
+    with ranks.silent():
+        after, _ = model.step(params, model.init(params, state, key), key)
     return jax.tree.map(_with_course_of, state, after, is_leaf=_is_stages)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
-from lpm.engine import simulate
+from lpm.engine import LOG_PROBABILITY, simulate
 from lpm.errors import InputError
 from lpm.kernels import random, shadows
 from lpm.model import Model
@@ -102,6 +102,11 @@ def jacobian(
 
         order 2: D(h) = (y(theta + h d) - y(theta - h d)) / 2h,        order 4: (4 D(h) - D(2h)) / 3
 
+    "score" weights what each run has seen with the derivative of its probability (`lpm.kernels.score`), less the mean
+    of the other runs:
+
+        J_k(t) = (y_r(t) - mean_{s != r} y_s(t)) d log p_r(t) / de
+
     Which is better: a rule follows each parameter through one simulation, so that its noise is lower and its cost
     does not grow with a smaller h; but it is an approximation, which `check_gradient` measures (docs/gradients.md has
     figures). Differences are right for every model, also one with parts that carry no derivative, up to terms
@@ -116,7 +121,7 @@ def jacobian(
             the world's parameters. None for all entries that are not zero.
         steps: how many steps.
         observables: names; None for all.
-        realizations: how many simulations; noise falls with their square root.
+        realizations: how many simulations; noise falls with their square root. At least 2 for "score".
         seed: of the draws.
         method: a rule of `simulate`, or "differences".
         change: h, for all parameters or by name (0.05 for those left out). A number of agents is rounded, so take h
@@ -148,12 +153,17 @@ def jacobian(
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
     values: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
     derivatives: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
+    if method == "score" and realizations < 2:
+        raise InputError(f"score: asked for at least 2 realizations, got {realizations}; write realizations=2 or more")
     for realization in range(realizations):  # in turn, so that one is in memory at a time
         key = random.key(seed, realization)
         if method == "differences":
             runs = _plain(world.model, seen, steps, moved, world.state, key)
             value = {name: run[0] for name, run in runs.items()}
             derivative = {name: _differences(np.asarray(run[1:], np.float64), weights) for name, run in runs.items()}
+        elif method == "score":
+            value, likelier = _scored(world.model, seen, steps, world.params, stacked, world.state, key)
+            derivative = dict.fromkeys(value, likelier)
         else:
             value, derivative = _ruled(world.model, seen, steps, method, world.params, stacked, world.state, key)
         for name in values:
@@ -163,6 +173,10 @@ def jacobian(
             progress(realization + 1, realizations)
     stacked_values = {name: np.stack(parts) for name, parts in values.items()}
     stacked_derivatives = {name: np.stack(parts) for name, parts in derivatives.items()}
+    if method == "score":
+        stacked_derivatives = {
+            name: _weighted(stacked_values[name], each) for name, each in stacked_derivatives.items()
+        }
     return Jacobian(tuple(directions), stacked_values, stacked_derivatives, method)
 
 
@@ -356,6 +370,34 @@ def _ruled(
     # One primal run serves all directions; it is the same for each, so the first stands for all.
     values, found = jax.vmap(lambda direction: jax.jvp(curve, (params,), (direction,)))(directions)
     return jax.tree.map(lambda x: x[0], values), found
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _scored(
+    model: Model,
+    observe: tuple[Observable, ...],
+    steps: int,
+    params: Any,
+    directions: Any,
+    state: State,
+    key: random.Key,
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """What is seen in a run, and d log p until each step: (parameters, steps)."""
+
+    def log_probability(p: Any) -> jax.Array:
+        return simulate(model, p, state, key, steps=steps, observe=(LOG_PROBABILITY,), rule="score")[1][
+            LOG_PROBABILITY.name
+        ]
+
+    _, seen = simulate(model, params, state, key, steps=steps, observe=observe)
+    return seen, jax.vmap(lambda direction: jax.jvp(log_probability, (params,), (direction,))[1])(directions)
+
+
+def _weighted(values: np.ndarray, likelier: np.ndarray) -> np.ndarray:
+    """(y_r - mean of the others) d log p_r, from (realizations, steps, ...) and (realizations, parameters, steps)."""
+    runs = len(values)
+    above = (values - values.mean(0)) * np.float32(runs / (runs - 1))
+    return above[:, None] * likelier.reshape(*likelier.shape, *[1] * (values.ndim - 2))
 
 
 def _grows(value: np.ndarray, derivative: np.ndarray) -> bool:

@@ -84,7 +84,10 @@ def test_the_city_is_checked_by_region_and_age(run_lpm: Lpm) -> None:
     [
         (("--parameters", "transmision"), "got 'transmision'; write `transmission`"),
         (("--observables", "infected"), "got 'infected'; write `infectious`"),
-        (("--rule", "score"), "--rule: asked for one of cavity, smooth, straight_through, gumbel, got 'score'"),
+        (
+            ("--rule", "scor"),
+            "--rule: asked for one of cavity, smooth, straight_through, gumbel, mean_field, score, got 'scor'",
+        ),
         (("--change", "2"), "--change: asked for a number between 0 and 0.5"),
         (("--realizations", "1"), "got 1 and 30; write realizations=3, steps=30"),
         (("--steps", "0"), "--steps"),

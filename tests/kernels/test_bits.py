@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpm.kernels.bits import lookup, pack, pack_host, settle, total, words_for
+from lpm.kernels import bits, random
+from lpm.kernels.bits import evenly, lookup, pack, pack_host, settle, total, words_for
 
 each_size = pytest.mark.parametrize("n", [1, 31, 32, 33, 1000, 4097])
 
@@ -83,3 +84,29 @@ def test_settling_has_the_derivative_of_the_identity():
     gradient = jax.grad(lambda x: (settle(x) ** 2).sum())(x)
     np.testing.assert_array_equal(tangent, direction)
     np.testing.assert_array_equal(gradient, 2 * x)
+
+
+@pytest.mark.parametrize("n", [1, 5, 767, 768, 769, 2000, 2304])
+def test_what_is_said_of_each_agent_does_not_depend_on_how_the_agents_are_divided(n, monkeypatch):
+    monkeypatch.setattr(bits, "_cores", lambda: 3)  # blocks of 768
+    stages, table = some_flags(n, "random"), jnp.array([7, 9], jnp.uint8)
+
+    def seen(part):
+        return table[stages[part].astype(jnp.int32)] + jnp.arange(n, dtype=jnp.uint32)[part].astype(jnp.uint8)
+
+    expected = np.array([7, 9], np.uint8)[stages] + np.arange(n).astype(np.uint8)
+    np.testing.assert_array_equal(jax.jit(lambda: evenly(seen, n))(), expected)
+    batch = jax.jit(jax.vmap(lambda shift: evenly(lambda part: seen(part) + shift, n)))(jnp.arange(2, dtype=jnp.uint8))
+    np.testing.assert_array_equal(batch, np.stack([expected, expected + np.uint8(1)]))
+
+
+@pytest.mark.parametrize("n", [1001, 1537])
+def test_draws_and_samples_do_not_depend_on_the_number_of_cores(n, monkeypatch):
+    ids, key = jnp.arange(n, dtype=jnp.uint32), random.key(4)
+    found = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(bits, "_cores", lambda cores=cores: cores)
+        found.append((random.bernoulli(key, ids, jnp.float32(0.3)), random.chosen(key, ids, n, 100)))
+    for drawn, chosen in found[1:]:
+        np.testing.assert_array_equal(drawn, found[0][0])
+        np.testing.assert_array_equal(chosen, found[0][1])

@@ -23,7 +23,9 @@ def final_size(m, escapes):
 
 def linear_epidemic(m, hazard, days, steps):
     """New infections of a root and its family in each step, as the numbers of `families` let them come."""
-    start, left = families._shared(jnp.float32([m]), jnp.float32(hazard), jnp.float32(days), jnp.float32([0]))
+    start, left = families._shared(
+        jnp.float32([m]), jnp.float32(1 - np.exp(-hazard)), jnp.float32(days), jnp.float32([0])
+    )
     start, root_left, left = (float(np.asarray(x)[0]) for x in (start, *left))
     q, stays = 1 - np.exp(-hazard), 1 - 1 / days
     root, family, born = 1.0, 0.0, []
