@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpm import Observable, State, chain, initial_state
+from lpm import interventions as measures
 from lpm.errors import InputError
-from lpm.kernels import groups, random, strata
+from lpm.interventions import Interventions, testing, vaccination
+from lpm.kernels import confinement, groups, random, strata
 from lpm.kernels.contagion import Infectious, Layer, infections
 from lpm.kernels.course import entered, leave_probabilities, progress
 from lpm.kernels.stages import Indicator, Stages, among, move
@@ -26,7 +28,10 @@ from lpm.settings import Calendar, Fraction, Mistake, Number, Rate
 from lpm.world import World
 from lpm.worlds.contacts import check_file
 from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
-from lpm.worlds.schedule import LAYERS, Change, Day, check_schedule, contact_table
+from lpm.worlds.importation import Importation as Importation
+from lpm.worlds.importation import few_imports
+from lpm.worlds.importation import imports as imports
+from lpm.worlds.schedule import LAYERS, Change, check_schedule, contact_table
 
 FULL_SIZE = {"new-york-city": 8_804_190}  # census of 2020
 
@@ -63,21 +68,6 @@ class Transmission:
 
 
 @dataclasses.dataclass(frozen=True)
-class Importation:
-    """Infections from outside.
-
-    Args:
-        per_day: infections a day in the whole city at its full size; a smaller one gets its share.
-        from_: first day, a date or the number of a step.
-        to: last day; None for the last of the run.
-    """
-
-    per_day: Annotated[float, Number(0, None, "infections a day")] = 10.0
-    from_: Day = 0
-    to: Day | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Settings:
     """What can be set.
 
@@ -88,6 +78,7 @@ class Settings:
         importation: infections from outside.
         disease: natural history and severity.
         own_region: share of community contacts within one's own region, the rest falling in all others by population.
+        interventions: what is done against the epidemic; see docs/interventions.md.
     """
 
     people: People = People()
@@ -96,6 +87,7 @@ class Settings:
     importation: tuple[Importation, ...] = (Importation(),)
     disease: Disease = dataclasses.field(default_factory=Disease)
     own_region: Fraction = 0.8
+    interventions: Interventions = dataclasses.field(default_factory=Interventions)
 
 
 @jax.tree_util.register_dataclass
@@ -108,26 +100,25 @@ class Params:
         contacts: (days, layers) float32, relative to usual; the last row holds on after the end.
         importation: (days,) float32, infections a day and person from outside, 1/day.
         disease: see `DiseaseParams`.
+        interventions: dials by measure; see `lpm.interventions`.
     """
 
     transmission: dict[str, jax.Array]
     contacts: jax.Array
     importation: jax.Array
     disease: DiseaseParams
+    interventions: dict[str, dict[str, jax.Array]] = dataclasses.field(default_factory=dict)
 
 
 def take_course(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
     """Everybody's disease goes on by a day."""
     line, disease = state.fixed["course"], params.disease
     before: Stages = state.agents["stage"]
-    after = progress(
-        before,
-        random.words(key, state.fixed["id"]),
-        leave_probabilities(line, disease.mean_days),
-        jnp.stack([disease.fork[name] for name in FORKS]),
-        line,
-        state.fixed["band"],
-    )
+    words, leave = random.words(key, state.fixed["id"]), leave_probabilities(line, disease.mean_days)
+    fork, column = jnp.stack([disease.fork[name] for name in FORKS]), state.fixed["band"]
+    if "dosed" in state.agents:
+        fork, column = vaccination.forks(params, state, fork, column)
+    after = progress(before, words, leave, fork, line, column)
     events = {
         "admitted": entered(before, after, line, "hospitalised"),
         "died": entered(before, after, line, "dead"),
@@ -141,25 +132,40 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
     line, fixed, disease = state.fixed["course"], state.fixed, params.disease
     today = jnp.minimum(state.step, params.contacts.shape[0] - 1)
     rates = {name: params.transmission[name] * params.contacts[today, layer] for layer, name in enumerate(LAYERS)}
+    if "contacts" in state.env:
+        rates = {name: rates[name] * state.env["contacts"][layer] for layer, name in enumerate(LAYERS)}
     daytime = jnp.where(fixed["place_kind"] == 0, rates["school"], rates["work"])
-    infected = infections(
-        random.words(key, fixed["id"])[0],
-        state.agents["stage"],
-        (
-            Layer(fixed["households"], rates["household"]),
-            Layer(fixed["places"], daytime),
-            Layer(fixed["community"], rates["community"]),
-        ),
-        susceptible=line.first("susceptible"),
-        infectious=(
+    word, stages = random.words(key, fixed["id"])[0], state.agents["stage"]
+    household = Layer(fixed["households"], rates["household"])
+    others = (Layer(fixed["places"], daytime), Layer(community(state), rates["community"]))
+    susceptibility = strata.choose(disease.susceptibility, fixed["band"])
+    if "dosed" in state.agents:
+        susceptibility = susceptibility * vaccination.relative_susceptibility(params, state)
+    about: dict[str, Any] = {
+        "susceptible": line.first("susceptible"),
+        "infectious": (
             Infectious(line.kinds("presymptomatic", "symptomatic")),
             Infectious(line.kinds("asymptomatic"), disease.asymptomatic_infectiousness),
         ),
-        susceptibility=strata.choose(disease.susceptibility, fixed["band"]),
-        outside=params.importation[today],
+        "susceptibility": susceptibility,
+        "outside": params.importation[today],
+    }
+    confined = testing.confined(params, state)
+    if confined is None:
+        infected = infections(word, stages, (household, *others), **about)
+    else:
+        infected = confinement.infections(word, stages, household, others, confined, **about)
+    return state.replace(stage=move(stages, infected, line.first("exposed"))), {"infected": infected}
+
+
+def community(state: State) -> strata.Mixing:
+    """Contacts in the community today, as measures have left them."""
+    usual: strata.Mixing = state.fixed["community"]
+    return dataclasses.replace(
+        usual,
+        ages=state.env.get("community_ages", usual.ages),
+        regions=state.env.get("community_regions", usual.regions),
     )
-    stages = move(state.agents["stage"], infected, line.first("exposed"))
-    return state.replace(stage=stages), {"infected": infected}
 
 
 def by_stratum(indicator: Indicator, state: State) -> jax.Array:
@@ -252,6 +258,7 @@ def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     """Mistakes that no single setting shows."""
     mistakes = check_schedule(settings.schedule, calendar, ("schedule",))
     mistakes += check_file(settings.people.file, ("people", "file"))
+    mistakes += _check_measures(settings, calendar, None if settings.people.file else _region_names())
     for name, values in vars(settings.disease).items():
         if isinstance(values, tuple) and len(values) != len(BANDS):
             asked = f"asked for {len(BANDS)} values, one for each age band {', '.join(BANDS)}, got {len(values)}"
@@ -259,24 +266,14 @@ def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     return mistakes
 
 
-def imports(periods: tuple[Importation, ...], calendar: Calendar) -> np.ndarray:
-    """Infections from outside on each day, (days,) float32."""
-    table = np.zeros(calendar.steps, np.float32)
-    for period in periods:
-        last = calendar.steps if period.to is None else calendar.step_of(period.to) + 1
-        table[max(calendar.step_of(period.from_), 0) : max(last, 0)] += period.per_day
-    return table
+def _check_measures(settings: Settings, calendar: Calendar, regions: tuple[str, ...] | None) -> list[Mistake]:
+    found = measures.check(settings.interventions, calendar, BANDS, regions)
+    return [dataclasses.replace(mistake, path=("interventions", *mistake.path)) for mistake in found]
 
 
-def few_imports(expected: float) -> tuple[str, ...]:
-    """A caution if so few infections come from outside that an epidemic may not begin at all."""
-    if not 0 < expected < 20:
-        return ()
-    return (
-        f"only {expected:.2g} infections are expected to come from outside, in proportion to the people simulated: "
-        "whether and when an epidemic begins is left to chance. Simulate more people, or raise "
-        "settings.importation.0.per_day",
-    )
+def _region_names() -> tuple[str, ...]:
+    lines = (resources.files("lpm.populations") / "data" / "regions.csv").read_text("utf-8").splitlines()
+    return tuple(row["region"] for row in csv.DictReader(lines))
 
 
 def build(settings: Settings, calendar: Calendar) -> World:
@@ -286,25 +283,28 @@ def build(settings: Settings, calendar: Calendar) -> World:
     >>> world.coords["region"]
     ('Bronx', 'Brooklyn', 'Manhattan', 'Queens', 'Staten Island')
     """
-    mistakes = check(settings, calendar)
-    if mistakes:
-        raise InputError([f"settings.{'.'.join(map(str, mistake.path))}: {mistake.message}" for mistake in mistakes])
+    _raise(check(settings, calendar))
     who = population(settings.people)
+    _raise(_check_measures(settings, calendar, tuple(who.regions)))
     line = course(settings.disease)
     full = len(who) if settings.people.file else FULL_SIZE[settings.people.city]
+    fixed = {"id": jnp.asarray(who.ids), "course": line, **networks(who, settings.own_region)}
+    done = measures.parts(settings.interventions, calendar, fixed, tuple(who.regions), BANDS, len(who) / full)
     return World(
-        model=chain(course=take_course, infect=infect),
+        model=chain(**done.first, course=take_course, **done.then, infect=infect),
         params=Params(
             transmission={name: jnp.float32(getattr(settings.transmission, name)) for name in LAYERS},
             contacts=jnp.asarray(contact_table(settings.schedule, calendar)),
             importation=jnp.asarray(imports(settings.importation, calendar) / full),
             disease=disease_params(settings.disease),
+            interventions=done.params,
         ),
         state=initial_state(
-            agents={"stage": Stages(jnp.zeros(len(who), jnp.uint8), kinds=line.size)},
-            fixed={"id": jnp.asarray(who.ids), "course": line, **networks(who, settings.own_region)},
+            agents={"stage": Stages(jnp.zeros(len(who), jnp.uint8), kinds=line.size), **done.agents},
+            env=done.env,
+            fixed=fixed | done.fixed,
         ),
-        observables=OBSERVABLES,
+        observables=(*OBSERVABLES, *done.observables),
         coords={"region": tuple(who.regions), "age": BANDS},
         scale=len(who) / full,
         title=f"{settings.people.city.replace('-', ' ').title()}, {len(who):,} people"
@@ -313,3 +313,8 @@ def build(settings: Settings, calendar: Calendar) -> World:
         notes=who.notes,
         cautions=few_imports(imports(settings.importation, calendar).sum() * len(who) / full),
     )
+
+
+def _raise(mistakes: list[Mistake]) -> None:
+    if mistakes:
+        raise InputError([f"settings.{'.'.join(map(str, mistake.path))}: {mistake.message}" for mistake in mistakes])
