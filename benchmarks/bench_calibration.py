@@ -2,7 +2,8 @@
 
 school: influenza in a boarding school, 1978, as SIR, under each likelihood. latent: the same as SEIR with a free latent
 period. recovery, adam, rejection: SEIR epidemics with known parameters, drawn from the prior, by each method.
-Each part is saved by its name in benchmarks/results/calibration.json.
+network: SEIR epidemics over a random network, a sample fitted first. hagelloch: measles in a village, by the ensemble
+smoother (needs LPM_DATA_DIR). Each part is saved by its name in benchmarks/results/calibration.json.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from lpm import calibration
 from lpm.cache import use_compilation_cache
 from lpm.calibration import Parameter, Prior, Problem
 from lpm.calibration.priors import draw_prior
+from lpm.calibration.problem import with_counts
 from lpm.calibration.recovery import synthetic
-from lpm.config import load
+from lpm.calibration.setup import problem_of
+from lpm.config import build_world, load
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.worlds import seir, sir
@@ -183,6 +186,76 @@ def rejection(small: bool) -> dict[str, Any]:
     return found
 
 
+def network(small: bool) -> dict[str, Any]:
+    """SEIR over a random network of degree 10, four unknowns, coarse to fine; each epidemic is saved when it is done."""
+    many, few = (4_000, 1_000) if small else (100_000, 10_000)
+    calendar, found = Calendar(80), list[dict[str, Any]]()
+    if RESULT.exists() and not small:
+        found = json.loads(RESULT.read_text("utf-8")).get("network", {}).get("epidemics", [])
+    free = (
+        Parameter("transmission", ("transmission",), 0.005, 1, Prior("lognormal", 0.06, 0.015)),
+        Parameter("latent_days", ("latent_days",), 1, 12, Prior("lognormal", 3.5, 1)),
+        Parameter("infectious_days", ("infectious_days",), 2, 30, Prior("lognormal", 7, 1.5)),
+        Parameter("initial", ("initial",), 1e-4, 0.1, Prior("lognormal", 0.005, 0.002)),
+    )
+    problems = []
+    for agents in (many, few):
+        settings = seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7)
+        world = dataclasses.replace(seir.build(settings, calendar), scale=agents / many)
+        blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
+        stream = calibration.stream(world, calendar, blank, likelihood="poisson")
+        problems.append(Problem(world, calendar, free, (stream,)))
+    whole, sample = problems
+    for number, z in enumerate(draw_prior(free, 1 if small else 5, seed=11)):
+        if number < len(found):
+            continue
+        data = synthetic(whole, z, (1.0,), 100 + number)
+        begun = time.perf_counter()
+        fit = calibration.coarse_to_fine(with_counts(sample, data.counts), data, coarse_realizations=8, progress=print)
+        truth = whole.values(z)
+        low, high = calibration.intervals(fit).T
+        assert fit.coarse is not None
+        found.append(
+            {
+                "truth": dict(zip(whole.names, truth.tolist(), strict=True)),
+                "error_percent": dict(zip(whole.names, (100 * (fit.values / truth - 1)).tolist(), strict=True)),
+                "R0_error_percent": float(100 * (fit.values[0] * fit.values[2] / truth[0] / truth[2] - 1)),
+                "held": [bool(each) for each in (low <= truth) & (truth <= high)],
+                "deviations_off": ((fit.z - z) / np.sqrt(np.diag(fit.covariance))).tolist(),
+                "simulations": fit.simulations,
+                "of_the_sample": fit.coarse.simulations,
+                "seconds": round(time.perf_counter() - begun, 1),
+                "message": fit.message,
+            }
+        )
+        print(json.dumps(found[-1], indent=1))
+        if not small:
+            keep("network", {"agents": many, "sample": few, "epidemics": found})
+    return {"agents": many, "sample": few, "epidemics": found}
+
+
+def hagelloch(small: bool) -> dict[str, Any]:
+    """Measles in Hagelloch: rates of families, classes and village, and whether the smoother finds them again."""
+    chosen = load("measles-hagelloch-1861")
+    problem = problem_of(chosen, build_world(chosen))
+    begun = time.perf_counter()
+    section = chosen.calibrate
+    assert section is not None
+    asked = {"members": 60 if small else section.members, "assimilations": section.assimilations, "realizations": 40}
+    fit = calibration.smooth(problem, **asked, progress=print)
+    predictive = calibration.predict(fit)
+    found = calibration.check(fit, predictive, repeats=2 if small else 10, progress=print)
+    assert found.recovery is not None
+    return described(fit, time.perf_counter() - begun) | {
+        "share_of_prior_deviation": dict(zip(problem.names, found.identified.share, strict=True)),
+        "findings": [each.text for each in found.findings],
+        "verdict": found.belief,
+        "counts_within_the_90_percent_band": calibration.coverage(fit, predictive),
+        "recovered": int((found.recovery.coverage * len(found.recovery.truth)).sum().round()),
+        "of": int(found.recovery.truth.size),
+    }
+
+
 def reproduction(fit: calibration.Fit) -> list[float]:
     """R0, transmission times infectious days: at the estimate, and the 5 % and 95 % quantiles of the posterior."""
     columns = [fit.problem.names.index(name) for name in ("transmission", "infectious_days")]
@@ -212,7 +285,15 @@ PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "recovery": recovery,
     "adam": adam,
     "rejection": rejection,
+    "network": network,
+    "hagelloch": hagelloch,
 }
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Save a part beside those measured before."""
+    before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    save(RESULT, before | {name: {"machine": machine(), **found}})
 
 
 def main() -> None:
@@ -222,12 +303,10 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="small sizes, nothing saved: does the script run?")
     asked = parser.parse_args()
     use_compilation_cache()
-    about = machine()
     for name in asked.parts or PARTS:
         found = PARTS[name](asked.small)
         if not asked.small:
-            before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-            save(RESULT, before | {name: {"machine": about, **found}})
+            keep(name, found)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,25 @@
-"""How long the shipped cases take: set-up, compilation, steps, memory.  python benchmarks/bench_core.py [--small]
+"""How long the shipped cases take: set-up, compilation, steps, memory.  python benchmarks/bench_core.py [PART ...]
 
 A step's time is measured as `lpm run` takes steps, observables on, over whole runs after the first; wall and processor
-time. Results go to benchmarks/results/core.json. Times vary with the load of the machine, which is recorded.
+time. Parts: the shipped configs (`cases`), with numbers of agents that the cores do not divide (`odd`), builders of
+graphs (`graphs`); all if none is named. Results go to benchmarks/results/core.json, beside those of other parts. Times
+vary with the load of the machine, which is recorded.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from machine import machine, peak_memory_gb, save, spread
 
-from lpm import networks
+from lpm import batch, networks
 from lpm.batch import Engine
 from lpm.config import build_world, load
 
@@ -47,7 +52,18 @@ def measure(name: str, overrides: list[str], runs: int, steps: int) -> dict[str,
         "processor_ms_per_step": spread(processors),
         "agent_steps_per_s": world.agents / (spread(walls)["median"] / 1e3),
         "peak_memory_gb_so_far": round(peak_memory_gb(), 2),
+        "bytes_per_agent": memory(engine),
     }
+
+
+def memory(engine: Engine) -> dict[str, float]:
+    """Bytes for each agent: of each entry of the state, and of what a step keeps beside it at most."""
+    world = engine.world
+    entries = {**world.state.fixed, **world.state.agents}
+    sizes = {name: sum(leaf.nbytes for leaf in jax.tree.leaves(entry)) for name, entry in entries.items()}
+    arguments = (world.params, engine.start(0), world.state.fixed, engine.keys(0))
+    step = batch.advance.lower(world.model, world.observables, 1, *arguments).compile().memory_analysis()
+    return {name: size / world.agents for name, size in (sizes | {"step": step.temp_size_in_bytes}).items()}
 
 
 def build_graph(name: str, agents: int, runs: int) -> dict[str, object]:
@@ -70,31 +86,58 @@ def build_graph(name: str, agents: int, runs: int) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Measure the cases, print a line for each, save them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="small sizes, nothing saved: does the script run?")
-    small = parser.parse_args().small
-    cases = [("sir-million", "settings.agents", 20_000), ("nyc-2020", "settings.people.agents", 20_000)]
-    results = []
-    for name, key, few in cases:
-        results.append(
-            measure(name, [f"{key}={few}"] if small else [], runs=1 if small else 9, steps=10 if small else 100)
-        )
-        found = results[-1]
+def cases(small: bool) -> dict[str, Any]:
+    """The shipped configs, as large as they are."""
+    found = []
+    for name, key in (("sir-million", "settings.agents"), ("nyc-2020", "settings.people.agents")):
+        few = [f"{key}=20000"] if small else []
+        found.append(measure(name, few, runs=1 if small else 7, steps=10 if small else 100))
+        told = found[-1]
         print(
-            f"{name}: {found['agents']:,} agents, set-up {found['setup_s']} s, first step {found['first_step_s']} s, "
-            f"{found['wall_ms_per_step']['median']:.1f} ms a step "
-            f"({found['processor_ms_per_step']['median']:.1f} of the processor), "
-            f"{found['agent_steps_per_s']:.3g} agent-steps/s, {found['peak_memory_gb_so_far']} GB"
+            f"{name}: {told['agents']:,} agents, set-up {told['setup_s']} s, first step {told['first_step_s']} s, "
+            f"{told['wall_ms_per_step']['median']:.1f} ms a step "
+            f"({told['processor_ms_per_step']['median']:.1f} of the processor), "
+            f"{told['agent_steps_per_s']:.3g} agent-steps/s, {told['peak_memory_gb_so_far']} GB"
         )
-    graphs = []
+    return {"cases": found}
+
+
+def odd(small: bool) -> dict[str, Any]:
+    """A million agents, and one less."""
+    found: dict[str, list[Any]] = {}
+    for name, key in (("sir-million", "settings.agents"), ("nyc-2020", "settings.people.agents")):
+        for agents in (20_480, 20_479) if small else (1_000_000, 999_999):
+            told = measure(name, [f"{key}={agents}"], runs=1 if small else 7, steps=10 if small else 60)
+            found.setdefault(name, []).append({key: told[key] for key in ("agents", "steps", "wall_ms_per_step")})
+            print(f"{name} with {agents:,} agents: {told['wall_ms_per_step']['median']:.1f} ms a step")
+    return {"odd": found}
+
+
+def graphs(small: bool) -> dict[str, Any]:
+    """Edges drawn and laid out."""
+    found = []
     for name in ("erdos_renyi", "small_world", "regular"):
-        graphs.append(build_graph(name, 20_000 if small else 1_000_000, runs=1 if small else 5))
-        found = graphs[-1]
-        print(f"{name}: {found['directed_edges']:,} directed edges built in {found['wall_s']['median']:.2f} s")
-    if not small:
-        save(RESULT, {"machine": machine(), "cases": results, "graphs": graphs})
+        found.append(build_graph(name, 20_000 if small else 1_000_000, runs=1 if small else 5))
+        told = found[-1]
+        print(f"{name}: {told['directed_edges']:,} directed edges built in {told['wall_s']['median']:.2f} s")
+    return {"graphs": found}
+
+
+PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {"cases": cases, "odd": odd, "graphs": graphs}
+
+
+def main() -> None:
+    """Measure the parts asked for, print a line for each figure, save them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all if none is named")
+    parser.add_argument("--small", action="store_true", help="small sizes, nothing saved: does the script run?")
+    asked = parser.parse_args()
+    for name in asked.parts or PARTS:
+        about = machine()
+        found = PARTS[name](asked.small)
+        if not asked.small:
+            before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+            save(RESULT, before | found | {"machine": before.get("machine", {}) | {name: about}})
 
 
 if __name__ == "__main__":

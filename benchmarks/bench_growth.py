@@ -1,6 +1,6 @@
 """How a day's time grows with the work.  python benchmarks/bench_growth.py [CURVE ...] [--small]
 
-SIR on Erdős–Rényi graphs: more agents, more contacts, more infectious agents, more realizations. Each point is the
+SIR on Erdős–Rényi graphs: more agents, contacts, infectious agents, layers of contacts, realizations. Each point is the
 median of several runs after the first, observables on, nothing stored. Results go to benchmarks/results/growth.json and
 a picture to docs/images/growth.png.
 """
@@ -8,17 +8,22 @@ a picture to docs/images/growth.png.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import matplotlib
 from machine import machine, save, spread
 
-from lpm import Calendar
+from lpm import Calendar, State, chain, networks
 from lpm.batch import Chunk, Engine
+from lpm.kernels import contagion, random
+from lpm.kernels.stages import among, event, move
+from lpm.world import World
 from lpm.worlds import sir
 from lpm.worlds.contacts import Contacts
 
@@ -28,23 +33,52 @@ import matplotlib.pyplot as plt
 
 RESULT = Path(__file__).parent / "results" / "growth.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.png"
-USUAL: dict[str, Any] = {"agents": 1_000_000, "degree": 10, "infectious": 0.01, "realizations": 1}
+USUAL: dict[str, Any] = {"agents": 1_000_000, "degree": 10, "infectious": 0.01, "layers": 1, "realizations": 1}
 CURVES: dict[str, list[Any]] = {
-    "agents": [9_984, 99_968, 1_000_000, 4_000_000, 10_000_000],
+    "agents": [10_000, 100_000, 1_000_000, 10_000_000, 30_000_000],
     "degree": [4, 10, 30, 100],
     "infectious": [0.0001, 0.001, 0.01, 0.1, 0.5],
+    "layers": [1, 2, 4, 6],
     "realizations": [1, 3, 10, 30, 100],
 }
-SMALL: dict[str, list[Any]] = {"agents": [960, 9_984], "degree": [4, 10], "infectious": [0.01], "realizations": [1, 3]}
+SMALL = {"agents": [1_000, 10_000], "degree": [4, 10], "infectious": [0.01], "layers": [1, 2], "realizations": [1, 3]}
 LABELS = {
     "agents": "agents",
     "degree": "contacts of each agent",
     "infectious": "share infectious",
-    "realizations": "realizations of 99,968 agents",
+    "layers": "layers of contacts",
+    "realizations": "realizations of 100,000 agents",
 }
 
 
-def point(agents: int, degree: float, infectious: float, realizations: int, runs: int, days: int) -> dict[str, Any]:
+def infect_over_layers(params: sir.Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """As `sir.infect_and_recover`, over several graphs."""
+    today, words = state.agents["stage"], random.words(key, state.fixed["id"])
+    infected = contagion.infections(
+        words[0],
+        today,
+        tuple(contagion.Layer(contacts, params.transmission) for contacts in state.fixed["contacts"]),
+        susceptible=sir.SUSCEPTIBLE,
+        infectious=(contagion.Infectious((sir.INFECTIOUS,)),),
+    )
+    recovered = event(words[1], 1 / params.infectious_days, among(today, sir.INFECTIOUS))
+    tomorrow = move(move(today, recovered, sir.RECOVERED), infected, sir.INFECTIOUS)
+    return state.replace(stage=tomorrow), {"infected": infected}
+
+
+def several(world: World, layers: int, degree: float) -> World:
+    """The world with so many graphs instead of one, agents in the order of their ids."""
+    edges = [networks.erdos_renyi(world.agents, degree, seed) for seed in range(layers)]
+    graphs = tuple(networks.graph(each, keep_order=True)[0] for each in edges)
+    ids = jnp.arange(world.agents, dtype=jnp.uint32)
+    fixed = {"id": ids, "contacts": graphs}
+    model = chain(sir.first_cases, infect_and_recover=infect_over_layers)
+    return dataclasses.replace(world, model=model, state=dataclasses.replace(world.state, fixed=fixed))
+
+
+def point(
+    agents: int, degree: float, infectious: float, layers: int, realizations: int, runs: int, days: int
+) -> dict[str, Any]:
     """Times of a day: nobody recovers or is infected to speak of, so the share infectious stays."""
     settings = sir.Settings(
         agents=agents,
@@ -55,6 +89,8 @@ def point(agents: int, degree: float, infectious: float, realizations: int, runs
     )
     begun = time.perf_counter()
     world = sir.build(settings, Calendar(days))
+    if layers > 1:
+        world = several(world, layers, degree)
     set_up = time.perf_counter() - begun
     engine = Engine(world, seed=1, together=realizations, every=1)
     walls, processors = [], []
@@ -75,7 +111,7 @@ def curve(name: str, small: bool) -> list[dict[str, Any]]:
     """One kind of work grows, the rest stays usual."""
     points = []
     for value in (SMALL if small else CURVES)[name]:
-        given = USUAL | ({"agents": 99_968} if name == "realizations" else {}) | ({"agents": 960} if small else {})
+        given = USUAL | ({"agents": 100_000} if name == "realizations" else {}) | ({"agents": 1_000} if small else {})
         given |= {name: value}
         points.append({name: value} | point(**given, runs=1 if small else 5, days=5 if small else 20))
         found: dict[str, Any] = points[-1]

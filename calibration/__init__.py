@@ -5,27 +5,37 @@
 1
 """
 
+from lpm.calibration.checks import Checks, check
 from lpm.calibration.descent import adam
-from lpm.calibration.fitting import fit
+from lpm.calibration.ensemble import Ensemble, assimilate, smooth
+from lpm.calibration.fitting import coarse_to_fine, fit
 from lpm.calibration.observation import Stream, stream
 from lpm.calibration.parameters import Parameter, Prior, to_params
-from lpm.calibration.posterior import coverage, draws, identified, intervals, predict
+from lpm.calibration.posterior import Predictive, coverage, draws, identified, intervals, predict
 from lpm.calibration.problem import Problem
 from lpm.calibration.profiles import Profile, profile
-from lpm.calibration.recovery import Recovery, recover, recover_fit, synthetic
+from lpm.calibration.recovery import Recovery, recover, recover_fit, recover_prior, synthetic
 from lpm.calibration.rejection import Rejection, reject
+from lpm.calibration.sampling import Sample, sample
 from lpm.calibration.task import Fit
 
 __all__ = [
+    "Checks",
+    "Ensemble",
     "Fit",
     "Parameter",
+    "Predictive",
     "Prior",
     "Problem",
     "Profile",
     "Recovery",
     "Rejection",
+    "Sample",
     "Stream",
     "adam",
+    "assimilate",
+    "check",
+    "coarse_to_fine",
     "coverage",
     "draws",
     "fit",
@@ -35,7 +45,10 @@ __all__ = [
     "profile",
     "recover",
     "recover_fit",
+    "recover_prior",
     "reject",
+    "sample",
+    "smooth",
     "stream",
     "synthetic",
     "to_params",

@@ -1,95 +1,220 @@
-"""`lpm calibrate CONFIG`: fit what a config leaves free, print a table, write the fit and its picture."""
+"""`lpm calibrate CONFIG`: fit what a config leaves free, print a table, write the fit, its picture and a page on it."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
 import math
+import shlex
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+import lpm
+from lpm import directory
 from lpm.cache import use_compilation_cache
-from lpm.calibration import fitting, picture, posterior, results, setup
+from lpm.calibration import checks, ensemble, fitting, hub, page, picture, posterior, results, sampling, setup
+from lpm.calibration.checks import Checks
+from lpm.calibration.history import FOLDER, Log
+from lpm.calibration.posterior import Predictive
+from lpm.calibration.problem import Problem
+from lpm.calibration.sampling import Sample
 from lpm.calibration.task import Fit
 from lpm.errors import InputError
+from lpm.provenance import differences, git_commit, versions
 
-PICTURE = "fit.png"
+if TYPE_CHECKING:
+    from lpm.config import Config
+
+PICTURE, PAGE, IDENTITY = "fit.png", "fit.html", "world.json"
+FORECAST = "forecast.csv"
+FEW = 4  # parameters profiled if not all are
+CHAINS = 2
+Whole = tuple[Fit, Predictive, Checks, Sample | None]
 
 
-def calibrate(config: str, out: Path | None, overrides: list[str], console: Console) -> None:
-    """Load, build, fit; then the table, fit.json, fit.zarr and fit.png in a new directory.
+def calibrate(config: str, out: Path | None, overrides: list[str], console: Console, resume: bool = False) -> None:
+    """Load, build, fit, check; then the table, and fit.json, fit.zarr, fit.png and fit.html in a new directory.
 
     Args:
         config: a file, or the name of one that comes with lpm.
         out: the directory; named after the config's if None.
         overrides: `key=value` each.
         console: to print to.
+        resume: go on with the fit in `out`.
     Raises:
-        InputError: for mistakes in the config, and for a directory that holds something.
+        InputError: for mistakes in the config, for a directory that holds something, or another fit.
         RunError: if no start gave a fit.
+        Interrupted: on Ctrl-C.
     """
     from lpm.config import build_world, load
+    from lpm.runner import Interrupted
 
     begun = time.perf_counter()
+    if resume and out is None:
+        raise InputError("--resume: asked for the directory of the fit to go on with, got none; write --out DIRECTORY")
     chosen = load(config, overrides)
-    folder = _directory(out, chosen.run.out)
+    folder = _directory(out, chosen.run.out, resume)
+    if (folder / results.FIT).exists():
+        _say(console, f"{folder}: finished before; nothing was changed")
+        return
     use_compilation_cache()
     world = build_world(chosen)
     world = dataclasses.replace(world, title=chosen.title or world.title)
     problem = setup.problem_of(chosen, world)
-    section = chosen.calibrate
-    assert section is not None  # or `problem_of` had raised
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
     _say(console, f"{world.title}: {problem.size} unknowns, fitted to {data}", "bold")
-    fit = fitting.fit(
-        problem,
-        realizations=section.realizations,
-        starts=section.starts,
-        iterations=section.iterations,
-        budget=section.budget or math.inf,
+    with directory.held(directory.writable(folder)):
+        _check_identity(chosen, folder)
+        log = Log(folder / FOLDER, lambda line: _say(console, line, "dim"))
+        try:
+            whole = _fitted(dataclasses.replace(problem, log=log), chosen, folder, console)
+        except KeyboardInterrupt:
+            words = ["lpm", "calibrate", config, *(word for each in overrides for word in ("--set", each))]
+            again = shlex.join([*words, "--out", str(folder), "--resume"])
+            raise Interrupted(f"stopped; {log.calls:,} simulations are kept. Go on with `{again}`") from None
+        _write(whole, chosen, folder, console)
+        log.remove()
+    fit, _, found, sample = whole
+    spent = f"{fit.simulations:,} simulations for the fit, {found.simulations:,} for its checks"
+    spent += f", {sample.simulations:,} for its posterior" if sample else ""
+    _say(console, f"{spent}, {time.perf_counter() - begun:.0f} s in all", "dim")
+
+
+def _fitted(problem: Problem, chosen: Config, folder: Path, console: Console) -> Whole:
+    """The fit, what it predicts, its checks, and a sample of its posterior if that was asked for."""
+    section = chosen.calibrate
+    assert section is not None  # or `problem_of` had raised
+    history = results.History(folder / results.HISTORY, problem.names)
+    asked: dict[str, Any] = {
+        "realizations": section.realizations,
+        "starts": section.starts,
+        "iterations": section.iterations,
+        "budget": section.budget or math.inf,
+        "seed": section.seed,
+        "progress": lambda line: _say(console, line, "dim"),
+        "record": history.add,
+    }
+    if section.method == "ensemble":
+        asked |= {"members": section.members, "assimilations": section.assimilations}
+        fit = ensemble.smooth(problem, **asked)
+    elif section.coarse:
+        sample_of_it = dataclasses.replace(setup.coarse_problem(chosen, problem), log=problem.log)
+        asked["coarse_realizations"] = section.coarse_realizations
+        fit = fitting.coarse_to_fine(sample_of_it, problem, **asked)
+    else:
+        fit = fitting.fit(problem, **asked)
+    sample = None
+    if section.posterior == "nuts":
+        sample = sampling.sample(
+            fit,
+            draws=-(-section.draws // CHAINS),
+            chains=CHAINS,
+            seed=section.seed,
+            progress=lambda line: _say(console, line, "dim"),
+        )
+    drawn = None if sample is None else sample.z.reshape(-1, problem.size)
+    predictive = posterior.predict(fit, section.draws, section.seed, drawn)
+    found = checks.check(
+        fit,
+        predictive,
+        repeats=section.checks.recovery,
+        profiled=_profiled(section.checks.profiles, fit),
+        prior_repeats=section.checks.calibration,
         seed=section.seed,
+        sample=sample,
         progress=lambda line: _say(console, line, "dim"),
     )
-    predictive = posterior.predict(fit, section.draws, section.seed)
-    found = posterior.identified(fit)
-    summary, store = results.write(fit, predictive, found, folder)
+    return fit, predictive, found, sample
+
+
+def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None:
+    """Picture, page, draws and, last, the file that says that a fit is finished."""
+    fit, predictive, found, sample = whole
     drawn = picture.draw(fit, predictive, folder / PICTURE)
-    print_fit(fit, predictive, found, console)
-    _say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}")
-    _say(console, f"{fit.simulations:,} simulations, {time.perf_counter() - begun:.0f} s in all", "dim")
+    about = {
+        "Command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "Created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "Source": f"lpm {lpm.__version__}",
+        "Commit": git_commit(),
+        "Versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "Config": str(chosen.path),
+        "Changed": ", ".join(chosen.overrides),
+        "The config": chosen.text + "\n",
+    }
+    told = folder / PAGE
+    told.write_text(page.page(fit, found, drawn, {name: text for name, text in about.items() if text}, sample), "utf-8")
+    forecast = hub.write(fit, predictive, folder / FORECAST)
+    summary, store = results.write(fit, predictive, found, folder, sample)
+    print_fit(fit, found, console, sample)
+    _say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}\nPage     {told}")
+    if forecast:
+        _say(console, f"Forecast {forecast}")
 
 
-def print_fit(fit: Fit, predictive: posterior.Predictive, found: posterior.Identified, console: Console) -> None:
-    """The table of parameters, and below it what to think of it."""
+def _check_identity(chosen: Config, folder: Path) -> None:
+    """That what was simulated in a folder was simulated in the same world for the same days."""
+    from lpm.config import described
+
+    now = {name: str(value) for name, value in described(chosen).items()}
+    now |= {"run.start": str(chosen.run.calendar.start), "run.steps": str(chosen.run.calendar.steps)}
+    now |= {"lpm": lpm.__version__}
+    path = folder / IDENTITY
+    if path.exists():
+        changed = differences(json.loads(path.read_text("utf-8")), now)
+        if changed:
+            asked = f"{folder}: asked to go on with a fit of the same world, got"
+            advice = "write the settings of that fit, or another --out"
+            raise InputError([f"{asked} {each}; {advice}" for each in changed])
+    path.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
+
+
+def _profiled(wanted: str, fit: Fit) -> tuple[str, ...]:
+    """The parameters to be profiled: all, none, or those that the data constrain least, a few."""
+    if wanted == "few":
+        share = posterior.identified(fit).share
+        return tuple(fit.problem.names[i] for i in sorted(np.argsort([-each for each in share])[:FEW]))
+    return fit.problem.names if wanted == "all" else ()
+
+
+def print_fit(fit: Fit, found: Checks, console: Console, sample: Sample | None = None) -> None:
+    """The table of parameters, and below it whether to believe it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("parameter", no_wrap=True)
     for name in ("estimate", "90 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    for row in results.table(fit, found):
+    for row in results.table(fit, found.identified, sample):
         weak = "weakly identified" if row.weak else ""
         table.add_row(row.name, f"{row.estimate:.4g}", f"{row.low:.4g} to {row.high:.4g}", weak)
     console.print()
     console.print(table)
     console.print()
-    for sentence in found.directions:
-        _say(console, sentence, "yellow")
+    _say(console, f"Verdict: {found.belief}", "bold")
+    for finding in found.findings:
+        _say(console, f"  {page.SIGNS[finding.level]} {finding.text}", "yellow" if finding.level else None)
     for end in fit.starts:
         if end.verdict == "dropped":
             _say(console, f"start {end.number} was dropped: {end.reason}", "yellow")
-    inside = 100 * posterior.coverage(fit, predictive)
-    _say(console, f"{inside:.0f} % of the data lie within the 90 % band of what the fit predicts")
-    if fit.died_out:
-        _say(console, f"{100 * fit.died_out:.1f} % of the epidemics simulated at the fit died out and were left out")
+    console.print()
 
 
-def _directory(out: Path | None, run: Path) -> Path:
-    """The one asked for if it is free, or a new one beside the config's runs."""
+def _directory(out: Path | None, run: Path, resume: bool) -> Path:
+    """The one asked for if it is free or to be gone on with, or a new one beside the config's runs."""
     if out is not None:
+        if resume and out.is_dir():
+            return out
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out}: asked for a new or empty directory, got one that holds something; write another")
+            raise InputError(
+                f"{out}: asked for a new or empty directory, got one that holds something; write another --out, "
+                "or --resume to go on with the fit in it"
+            )
         return out
     candidate, number = run.with_name(f"{run.name}-fit"), 2
     while candidate.exists():

@@ -7,6 +7,7 @@ a few further iterations are averaged, and what is left of their chance enters t
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from lpm.calibration.gauss_newton import System, averaged, system
 from lpm.calibration.objective import Moments, Weights
 from lpm.calibration.priors import prior_deviation, starting_points
 from lpm.calibration.problem import Problem, keys, simulator
-from lpm.calibration.task import Budget, Fit, Start, Task, Verdict
+from lpm.calibration.task import Budget, Fit, Row, Start, Task, Verdict
 from lpm.errors import RunError
 from lpm.kernels import random
 
@@ -45,7 +46,9 @@ def fit(
     budget: float = math.inf,
     seed: int = 0,
     first: np.ndarray | None = None,
+    jacobian: np.ndarray | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    record: Callable[[Row], None] = lambda _: None,
 ) -> Fit:
     """Fit by Levenberg-Marquardt from several starts.
 
@@ -62,7 +65,9 @@ def fit(
         budget: most simulations, each direction of a Jacobian counted as one more; a last look at each end is on top.
         seed: of starts and simulations.
         first: (starts, size) points of z to start from instead.
+        jacobian: (n, size) of the expected counts by z, known from elsewhere; own ones are taken where it fails.
         progress: called with a line for each iteration.
+        record: called with the numbers of each iteration.
     Returns:
         the best start's fit.
     Raises:
@@ -71,9 +76,9 @@ def fit(
     """
     if realizations < 2 or starts < 1:
         raise ValueError(f"fit: asked for at least 2 realizations and 1 start, got {realizations} and {starts}")
-    task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress)
+    task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress, record)
     points = screened(task, starts) if first is None else np.atleast_2d(first)
-    ends = tuple(descend(task, number, z, iterations) for number, z in enumerate(points))
+    ends = tuple(descend(task, number, z, iterations, jacobian) for number, z in enumerate(points))
     best = min(ends, key=lambda end: end.score)
     if not math.isfinite(best.score):
         raise RunError(
@@ -81,6 +86,74 @@ def fit(
             "write narrower bounds or priors, or a larger budget"
         )
     return polished(task, best, ends, averages)
+
+
+def coarse_to_fine(
+    coarse: Problem,
+    problem: Problem,
+    *,
+    realizations: int = 4,
+    coarse_realizations: int = 16,
+    starts: int = 2,
+    iterations: int = 25,
+    averages: int = 6,
+    budget: float = math.inf,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+    record: Callable[[Row], None] = lambda _: None,
+) -> Fit:
+    """Fit a sample of the population from several starts, then go on from the best with everybody.
+
+    Expected counts of a sample, scaled up, are nearly those of the whole. So is their Jacobian, which therefore need
+    not be computed again: with everybody, plain simulations are enough.
+
+    Args:
+        coarse: the same problem in a smaller world, whose `scale` is smaller alike.
+        problem: what to fit.
+        realizations, coarse_realizations: at each point, of the whole and of the sample.
+        starts, iterations, averages, seed, progress, record: as in `fit`.
+        budget: as in `fit`, in simulations of the whole.
+    Returns:
+        the fit of the whole. A simulation of the sample counts by its share of the agents; the sample's fit is kept in
+        `coarse`.
+    Raises:
+        ValueError: if the two problems do not have the same unknowns and counts.
+        RunError: as `fit`.
+    """
+    if coarse.names != problem.names or coarse.counts.shape != problem.counts.shape:
+        raise ValueError(
+            "coarse_to_fine: asked for two problems with the same unknowns and counts; write one in two sizes"
+        )
+    share = coarse.world.agents / problem.world.agents
+    progress(f"a sample of {coarse.world.agents:,} agents, {100 * share:.2g} % of them, first")
+    found = fit(
+        coarse,
+        realizations=coarse_realizations,
+        starts=starts,
+        iterations=iterations,
+        averages=averages,
+        budget=budget / share,
+        seed=seed,
+        progress=progress,
+        record=record,
+    )
+    spent = math.ceil(found.simulations * share)
+    progress(f"then everybody; the sample took as much as {spent:,} simulations of them")
+    best = min(found.starts, key=lambda end: end.score)
+    fine = fit(
+        problem,
+        realizations=realizations,
+        starts=1,
+        iterations=iterations,
+        averages=averages,
+        budget=budget - spent,
+        seed=seed,
+        first=found.z[None],
+        jacobian=best.jacobian,
+        progress=progress,
+        record=record,
+    )
+    return dataclasses.replace(fine, simulations=fine.simulations + spent, coarse=found)
 
 
 def screened(task: Task, starts: int) -> np.ndarray:
@@ -99,8 +172,8 @@ def screened(task: Task, starts: int) -> np.ndarray:
     return points[order[:starts]] if found else points[:starts]
 
 
-def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
-    """One start, until its steps are chance."""
+def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.ndarray | None = None) -> Start:
+    """One start, until its steps are chance; a Jacobian that is known is used as long as its steps lead down."""
     problem, begun, damping = task.problem, z, FIRST_DAMPING
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
@@ -112,7 +185,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         near = bool(history) and history[-1][1] < NEAR
         samples, jacobians = (samples, jacobians) if near else ([], [])
         first = task.realizations * (1 + iteration + 1000 * number)
-        simulated = task.simulated(z, first, len(jacobians) < JACOBIANS)
+        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS)
         if simulated is None:
             verdict = "out of budget"
             break
@@ -127,9 +200,11 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         if len(tangents):
             jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
         weights = objective.weigh(problem, dispersions, objective.shrunk_covariance(samples), found.number)
-        here = system(problem, weights, found, curves, np.mean(jacobians, axis=0), z)
+        mean = np.mean(jacobians, axis=0) if known is None else known
+        here = system(problem, weights, found, curves, mean, z)
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))
+        task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
         quiet += here.squared_step <= CHANCE * here.squared_chance
         if here.squared_step <= max(SETTLED, CHANCE * min(here.squared_chance, LOUD)) or quiet == QUIET:
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
@@ -142,10 +217,10 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             break
         z = z if moved is None else moved
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
-            jacobians = []
+            jacobians, known = [], None
     if not samples:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
-    jacobian = np.mean(jacobians, axis=0) if jacobians else None
+    jacobian = np.mean(jacobians, axis=0) if jacobians else known
     value = score(task, z, dispersions, samples)
     return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
 

@@ -12,17 +12,21 @@ import dataclasses
 import datetime
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lpm.calibration.likelihoods import DISPERSION, Likelihood
+from lpm.errors import InputError
 from lpm.observe import Observable
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.world import World
+
+if TYPE_CHECKING:
+    from lpm.calibration.tables import Counts
 
 GRID = 2000  # points a day on which a delay's density is evaluated
 
@@ -35,11 +39,12 @@ class Stream:
         name: of the stream; the observable's, with a number if there are several.
         observable: that they count.
         first: (time,) int64, step on which each value's days begin; all within the run.
-        days: that each value covers.
-        values: (time, regions or 1) float64; NaN for a gap, and for the days of a forecast.
-        by: dim of the observable that the second axis is; other dims are summed over.
-        regions: positions of the second axis on that dim; () if there is none.
-        labels: of the regions.
+        days: that each value covers; of months (time,) int64.
+        values: (time, cells or 1) float64; NaN for a gap, and for the days of a forecast.
+        by: dim of the observable that the second axis is, or several; other dims are summed over.
+        regions: positions of the second axis on that dim, or on the product of several, the last fastest; () if there
+            is none.
+        labels: of the cells, such as "Bronx", or "Bronx, 65+".
         likelihood: see `lpm.calibration.likelihoods`.
         dispersion: fixed value; None to estimate it.
         delay: weights of 0, 1, ... days from event to report, summing to one.
@@ -50,9 +55,9 @@ class Stream:
     name: str
     observable: Observable
     first: np.ndarray
-    days: int
+    days: int | np.ndarray
     values: np.ndarray
-    by: str | None = None
+    by: str | tuple[str, ...] | None = None
     regions: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
     likelihood: Likelihood = "negative_binomial"
@@ -61,6 +66,16 @@ class Stream:
     weekday: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     label: str = ""
     source: str = ""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dims that the second axis is made of."""
+        return (self.by,) if isinstance(self.by, str) else self.by or ()
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Days that each value covers, (time,) int64."""
+        return np.broadcast_to(np.asarray(self.days, np.int64), self.first.shape)
 
     @property
     def start_dispersion(self) -> float:
@@ -76,6 +91,7 @@ def stream(
     likelihood: Likelihood = "negative_binomial",
     dispersion: float | None = None,
     delay: tuple[float, float] | None = None,
+    since: datetime.date | int | None = None,
     until: datetime.date | int | None = None,
     name: str | None = None,
 ) -> Stream:
@@ -87,7 +103,7 @@ def stream(
         series: observed counts; those outside the run are left out.
         likelihood, dispersion: see `Stream`.
         delay: mean and standard deviation of the days from event to report, or None.
-        until: last day whose data may be used; later ones become gaps.
+        since, until: first and last day whose data may be used; others become gaps.
         name: of the stream; the observable's if None.
     Raises:
         ValueError: for an unknown observable, dim or region, or if no value falls within the run.
@@ -98,37 +114,17 @@ def stream(
     >>> stream(world, Calendar(6), seen).first, stream(world, Calendar(6), seen).values[:, 0]
     (array([1, 3]), array([4., 7.]))
     """
-    observable = _observable(world, series.variable)
+    observable = observable_of(world, series.variable)
     steps = series.steps(calendar)
-    inside = (steps >= 0) & (steps + series.days <= calendar.steps)
-    if not inside.any():
-        raise ValueError(
-            f"asked for data within the run's {calendar.steps} days, got {series.times[0]} to {series.times[-1]} "
-            f"(days {steps[0]} to {steps[-1]}); write another `start`, `end` or `steps` under `run`"
-        )
-    values = series.values.reshape(len(steps), -1)[inside]
-    regions: tuple[int, ...] = ()
-    if series.by is not None:
-        if series.by not in observable.dims:
-            raise ValueError(f"asked for a dim of {series.variable} ({', '.join(observable.dims)}), got {series.by!r}")
-        known = world.coords[series.by]
-        missing = [region for region in series.regions if region not in known]
-        if missing:
-            raise ValueError(f"asked for labels of {series.by} ({', '.join(known)}), got {missing[0]!r}; write one")
-        regions = tuple(known.index(region) for region in series.regions)
-    first = steps[inside]
-    apart = int(np.diff(first)[0]) if len(first) > 1 else series.days
-    later = np.arange(first[-1] + apart, calendar.steps - series.days + 1, apart)
-    values = np.concatenate([values, np.full((len(later), values.shape[1]), np.nan)])
-    first = np.concatenate([first, later])
-    if until is not None:
-        values = np.where((first + series.days - 1 <= calendar.step_of(until))[:, None], values, np.nan)
-    begins = calendar.start.weekday() if calendar.start else 0
+    by = (series.by,) if series.by else ()
+    regions = positions(world, observable, by, [(region,) for region in series.regions])
+    values = series.values.reshape(len(steps), -1)
+    first, days, values = _within(calendar, steps, np.full(len(steps), series.days), values, (since, until))
     return Stream(
         name or series.variable,
         observable,
         first,
-        series.days,
+        days,
         values,
         series.by,
         regions,
@@ -136,13 +132,161 @@ def stream(
         likelihood,
         dispersion,
         delay_weights(*delay) if delay else (1.0,),
-        (begins + np.arange(calendar.steps)) % 7,
+        weekdays(calendar),
         series.label,
         series.source,
     )
 
 
-def _observable(world: World, name: str) -> Observable:
+def table_stream(
+    world: World,
+    calendar: Calendar,
+    variable: str,
+    table: Counts,
+    *,
+    likelihood: Likelihood = "negative_binomial",
+    dispersion: float | None = None,
+    delay: tuple[float, float] | None = None,
+    since: datetime.date | int | None = None,
+    until: datetime.date | int | None = None,
+    name: str | None = None,
+    label: str = "",
+) -> Stream:
+    """Lay counts out on a run's days, as `stream` does: those of `lpm.calibration.tables`, with gaps, by several dims.
+
+    Args:
+        world, calendar, likelihood, dispersion, delay, since, until, name: as in `stream`.
+        variable: the observable that is counted.
+        table: the counts.
+        label: for pictures; the column's name if empty.
+    Raises:
+        ValueError: for an unknown observable or dim, or if no value falls within the run.
+        InputError: for unknown labels, with the rows that they stand on.
+    """
+    observable = observable_of(world, variable)
+    positions(world, observable, table.by, ())
+    cells, problems = list[int](), []
+    for cell, line in zip(table.cells, table.lines, strict=True):
+        try:
+            cells += positions(world, observable, table.by, [cell])
+        except ValueError as error:
+            problems.append(f"{table.path}:{line}:1 {', '.join(table.by)}: {error}")
+    if problems:
+        raise InputError(problems)
+    steps = np.array([calendar.step_of(time) for time in table.times], np.int64)
+    first, days, values = _within(calendar, steps, table.days, table.values, (since, until), table.monthly)
+    return Stream(
+        name or variable,
+        observable,
+        first,
+        days,
+        values,
+        table.by or None,
+        tuple(cells),
+        tuple(", ".join(cell) for cell in table.cells) if table.by else (),
+        likelihood,
+        dispersion,
+        delay_weights(*delay) if delay else (1.0,),
+        weekdays(calendar),
+        label or table.column,
+        table.source,
+    )
+
+
+def _within(
+    calendar: Calendar,
+    steps: np.ndarray,
+    days: np.ndarray,
+    values: np.ndarray,
+    used: tuple[datetime.date | int | None, datetime.date | int | None],
+    monthly: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values that fall within a run, and gaps for those after them that a fit will forecast."""
+    inside = (steps >= 0) & (steps + days <= calendar.steps)
+    if not inside.any():
+        raise ValueError(
+            f"asked for data within the run's {calendar.steps} days, got {_day(calendar, steps[0])} to "
+            f"{_day(calendar, steps[-1])} (days {steps[0]} to {steps[-1]}); write another `start`, `end` or `steps` "
+            "under `run`"
+        )
+    first, days, values = steps[inside], days[inside], values[inside]
+    apart = int(np.diff(first)[-1]) if len(first) > 1 else int(days[-1])
+    if monthly:
+        later, lengths = _months(calendar, int(first[-1] + days[-1]))
+    else:
+        later = np.arange(first[-1] + apart, calendar.steps - days[-1] + 1, apart)
+        lengths = np.full(len(later), days[-1])
+    values = np.concatenate([values, np.full((len(later), values.shape[1]), np.nan)])
+    first, days = np.concatenate([first, later]), np.concatenate([days, lengths])
+    since, until = used
+    if since is not None:
+        values = np.where((first >= calendar.step_of(since))[:, None], values, np.nan)
+    if until is not None:
+        values = np.where((first + days - 1 <= calendar.step_of(until))[:, None], values, np.nan)
+    return first, days, values
+
+
+def _months(calendar: Calendar, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """First steps and lengths of the whole months from a step on."""
+    assert calendar.start is not None
+    first: list[int] = []
+    days: list[int] = []
+    while True:
+        day = calendar.start + datetime.timedelta(days=step)
+        length = month_length(day)
+        if step + length > calendar.steps:
+            return np.array(first, np.int64), np.array(days, np.int64)
+        first.append(step)
+        days.append(length)
+        step += length
+
+
+def month_length(day: datetime.date) -> int:
+    """Days of the month that begins on a day.
+
+    >>> month_length(datetime.date(2020, 2, 1))
+    29
+    """
+    return int((np.datetime64(day, "M") + 1).astype("datetime64[D]").astype(int) - np.datetime64(day, "D").astype(int))
+
+
+def _day(calendar: Calendar, step: int) -> str:
+    return str(calendar.start + datetime.timedelta(days=int(step))) if calendar.start else f"day {step}"
+
+
+def positions(
+    world: World, observable: Observable, by: tuple[str, ...], cells: Sequence[tuple[str, ...]]
+) -> tuple[int, ...]:
+    """Where cells stand on the product of some dims of an observable, the last fastest; () for no dims.
+
+    Raises:
+        ValueError: for a dim or a label that is not there.
+    """
+    for dim in by:
+        if dim not in observable.dims:
+            dims = ", ".join(observable.dims) or "it has none"
+            raise ValueError(f"asked for a dim of {observable.name} ({dims}), got {dim!r}")
+    found = []
+    for cell in cells if by else ():
+        place = 0
+        for dim, label in zip(by, cell, strict=True):
+            known = world.coords[dim]
+            if label not in known:
+                near = difflib.get_close_matches(label, known, 1)
+                advice = f"write `{near[0]}`" if near else "write one of them"
+                raise ValueError(f"asked for labels of {dim} ({', '.join(known)}), got {label!r}; {advice}")
+            place = place * len(known) + known.index(label)
+        found.append(place)
+    return tuple(found)
+
+
+def weekdays(calendar: Calendar) -> np.ndarray:
+    """(steps,) weekday of each step, Monday 0; that of day 0 without dates."""
+    begins = calendar.start.weekday() if calendar.start else 0
+    return (begins + np.arange(calendar.steps)) % 7
+
+
+def observable_of(world: World, name: str) -> Observable:
     known = {observable.name: observable for observable in world.observables}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -185,8 +329,8 @@ def operators(stream: Stream, steps: int) -> tuple[np.ndarray, np.ndarray]:
     for lag, weight in enumerate(stream.delay[:steps]):
         delay[np.arange(lag, steps), np.arange(steps - lag)] = weight
     gather = np.zeros((len(stream.first), steps), np.float32)
-    for row, first in enumerate(stream.first):
-        gather[row, first if stream.observable.over == "sum" else first + stream.days - 1 : first + stream.days] = 1
+    for row, (first, days) in enumerate(zip(stream.first, stream.lengths, strict=True)):
+        gather[row, first if stream.observable.over == "sum" else first + days - 1 : first + days] = 1
     return delay, gather
 
 
@@ -201,25 +345,27 @@ def first_parameters(streams: Sequence[Stream]) -> dict[str, dict[str, jax.Array
 def expected(
     seen: jax.Array,
     observable: Observable,
-    by: str | None,
+    by: tuple[str, ...],
     regions: tuple[int, ...],
     operator: dict[str, jax.Array],
     params: dict[str, jax.Array],
     scale: float,
 ) -> jax.Array:
-    """Expected counts of one realization, (time, regions or 1) float32.
+    """Expected counts of one realization, (time, cells or 1) float32.
 
     Args:
         seen: (steps, ...) what the observable recorded each day.
-        observable, by, regions: as in `Stream`.
+        observable, regions: as in `Stream`.
+        by: its `dims`.
         operator: "delay" and "gather" of `operators`, and "weekday".
         params: "reporting" and "weekday".
         scale: agents for each real person.
     """
-    axis = 1 + observable.dims.index(by) if by else None
-    others = tuple(i for i in range(1, seen.ndim) if i != axis)
-    daily = seen.astype(jnp.float32).sum(others)
-    daily = daily[:, np.array(regions)] if by else daily[:, None]
+    axes = [1 + observable.dims.index(dim) for dim in by]
+    others = [i for i in range(1, seen.ndim) if i not in axes]
+    daily = seen.astype(jnp.float32).transpose(0, *axes, *others)
+    daily = daily.sum(tuple(range(1 + len(axes), seen.ndim))).reshape(seen.shape[0], -1)
+    daily = daily[:, np.array(regions)] if by else daily
     reported = operator["delay"] @ daily * (params["reporting"] / scale)
     relative = params["weekday"] / params["weekday"].mean()
     return operator["gather"] @ (reported * relative[operator["weekday"]][:, None])

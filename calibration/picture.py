@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpm.calibration import observation, posterior
+from lpm.calibration import hub, observation, posterior
 from lpm.calibration.posterior import Predictive
 from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import of_streams
+from lpm.calibration.profiles import Profile
+from lpm.calibration.recovery import Recovery
 from lpm.calibration.task import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS, PANELS = 4, 24  # of panels in a row; panels at most
+HEIGHT = 1.6449**2  # of a profile at the ends of its interval of 90 %
 
 
 def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
@@ -50,6 +54,52 @@ def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
     return path
 
 
+def profiles(found: Sequence[Profile], path: Path | IO[bytes]) -> None:
+    """Draw twice the rise of minus the log likelihood along each parameter, and the height that ends the interval."""
+    from lpm import plot
+
+    import matplotlib.pyplot as plt  # isort: skip
+
+    rows = -(-len(found) // COLUMNS)
+    with plt.rc_context(plot.STYLE):
+        figure, panels = plt.subplots(rows, min(COLUMNS, len(found)), figsize=(12, 2.4 * rows + 0.3), squeeze=False)
+        for each, axes in zip(found, panels.flat, strict=False):
+            good = np.isfinite(each.rise)
+            axes.plot(each.values[good], each.rise[good], "o-", color=plot.MODEL, markersize=3.5)
+            axes.axhline(HEIGHT, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
+            axes.set_title(each.name)
+            axes.set_ylim(bottom=0, top=max(2 * HEIGHT, min(float(each.rise[good].max()), 6 * HEIGHT)) * 1.05)
+        for axes in list(panels.flat)[len(found) :]:
+            axes.set_axis_off()
+        figure.savefig(path, dpi=110, format="png")
+        plt.close(figure)
+
+
+def recovered(found: Recovery, path: Path | IO[bytes]) -> None:
+    """Draw each synthetic data set's intervals less the truth, in half widths of the interval."""
+    from lpm import plot
+
+    import matplotlib.pyplot as plt  # isort: skip
+
+    rows = -(-len(found.names) // COLUMNS)
+    size = (12, (0.16 * len(found.truth) + 1.1) * rows + 0.3)
+    with plt.rc_context(plot.STYLE):
+        figure, panels = plt.subplots(rows, min(COLUMNS, len(found.names)), figsize=size, squeeze=False)
+        for place, (name, axes) in enumerate(zip(found.names, panels.flat, strict=False)):
+            axes.axvline(0, color="#000000", linewidth=0.8)
+            columns = (values[:, place] - found.truth[:, place] for values in (found.low, found.estimate, found.high))
+            for row, (low, middle, high) in enumerate(zip(*columns, strict=True)):
+                color = plot.MODEL if low <= 0 <= high else plot.DATA
+                axes.plot([low, high], [row, row], color=color, linewidth=2)
+                axes.plot(middle, row, "o", color="white", markeredgecolor=color, markersize=4)
+            axes.set_title(f"{name} less the truth")
+            axes.set_yticks([])
+        for axes in list(panels.flat)[len(found.names) :]:
+            axes.set_axis_off()
+        figure.savefig(path, dpi=110, format="png")
+        plt.close(figure)
+
+
 def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: int) -> None:
     from lpm import plot
 
@@ -63,6 +113,9 @@ def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: i
         label = f"{100 * (high - low):.0f} % of predictions"
         axes.fill_between(times, lower, upper, color=plot.MODEL, alpha=alpha, linewidth=0, label=label)
     axes.plot(times, np.median(counts, axis=0), color=plot.MODEL, linewidth=1.4, label="median")
+    later = hub.later(each)
+    if later.any():
+        axes.axvspan(times[later][0], times[later][-1], color="#eeeeee", zorder=0, label="forecast")
     axes.plot(times, each.values[:, region], "o", color=plot.DATA, markersize=3.5, label="observed")
     title = each.label or each.observable.long_name or each.name
     axes.set_title(f"{title}, {each.labels[region]}" if each.labels else title)

@@ -55,15 +55,20 @@ class Predictive:
     died_out: float
 
 
-def predict(fit: Fit, count: int = 300, seed: int = 0) -> Predictive:
+def predict(fit: Fit, count: int = 300, seed: int = 0, drawn: np.ndarray | None = None) -> Predictive:
     """Draw parameters, simulate each once (or the mean of several, if the data were taken for a mean), and count.
 
     Args:
         fit: of the parameters.
         count: draws; as many simulations, or sixteen times as many without epidemic chance.
         seed: of everything.
+        drawn: (draws, size) z from elsewhere, such as a sampler, of which `count` are taken; those of Laplace if None.
     """
-    drawn = draws(fit, count, seed)
+    if drawn is None:
+        drawn = draws(fit, count, seed)
+    elif len(drawn) > count:
+        drawn = drawn[np.linspace(0, len(drawn), count, endpoint=False).astype(int)]
+    count = len(drawn)
     each = 1 if fit.problem.epidemic_chance else TOGETHER
     seeds = keys(seed, LATER, count * each)
     simulated = simulator(fit.problem).at_each(np.repeat(drawn, each, axis=0), seeds)

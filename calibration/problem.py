@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpm.calibration import observation, parameters
+from lpm.calibration.history import Log, Logged
 from lpm.calibration.observation import Stream
 from lpm.calibration.parameters import Parameter
 from lpm.engine import simulate
@@ -38,6 +39,7 @@ class Problem:
         epidemic_chance: whether the data are one draw of the epidemic, whose chance is then part of their variance;
             else they are fitted as if they were its mean.
         rule: by which events carry derivatives; see `lpm.simulate`.
+        log: keeps simulations on disk for a fit that may be stopped.
     """
 
     world: World
@@ -46,6 +48,7 @@ class Problem:
     streams: tuple[Stream, ...]
     epidemic_chance: bool = True
     rule: shadows.Rule = "cavity"
+    log: Log | None = None
 
     def __post_init__(self) -> None:
         if not self.parameters or not self.streams:
@@ -120,7 +123,7 @@ class Plan:
     steps: int
     rule: shadows.Rule
     parameters: tuple[Parameter, ...]
-    streams: tuple[tuple[str, Observable, str | None, tuple[int, ...]], ...]
+    streams: tuple[tuple[str, Observable, tuple[str, ...], tuple[int, ...]], ...]
     scale: float
 
 
@@ -150,18 +153,19 @@ class Simulator:
         return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
 
 
-def simulator(problem: Problem) -> Simulator:
+def simulator(problem: Problem) -> Simulator | Logged:
     """The simulations that a problem asks for."""
     steps, tree = problem.calendar.steps, problem.tree
     observe = tuple({each.observable.name: each.observable for each in problem.streams}.values())
-    streams = tuple((each.name, each.observable, each.by, each.regions) for each in problem.streams)
+    streams = tuple((each.name, each.observable, each.dims, each.regions) for each in problem.streams)
     operators = []
     for each in problem.streams:
         delay, gather = observation.operators(each, steps)
         weekday = jnp.asarray(each.weekday if len(each.weekday) else np.arange(steps) % 7)
         operators.append({"delay": jnp.asarray(delay), "gather": jnp.asarray(gather), "weekday": weekday})
     plan = Plan(problem.world.model, observe, steps, problem.rule, problem.parameters, streams, problem.world.scale)
-    return Simulator(plan, (tree, problem.world.state, operators))
+    machine = Simulator(plan, (tree, problem.world.state, operators))
+    return machine if problem.log is None else Logged(machine, problem.log)
 
 
 def keys(seed: int, first: int, count: int) -> random.Key:

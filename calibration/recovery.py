@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from lpm.calibration import fitting, posterior
+from lpm.calibration import ensemble, fitting, posterior
 from lpm.calibration.objective import DIED_OUT
+from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import Problem, keys, simulator, with_counts
 from lpm.calibration.task import Fit
 from lpm.errors import RunError
@@ -55,7 +57,9 @@ class Recovery:
         return "\n".join([*lines, *(f"failed: {reason}" for reason in self.failed)])
 
 
-def synthetic(problem: Problem, z: np.ndarray, dispersions: tuple[float, ...], seed: int) -> Problem:
+def synthetic(
+    problem: Problem, z: np.ndarray, dispersions: tuple[float, ...], seed: int, least: float = DIED_OUT
+) -> Problem:
     """The problem with simulated data instead of its own; gaps stay.
 
     Args:
@@ -63,6 +67,7 @@ def synthetic(problem: Problem, z: np.ndarray, dispersions: tuple[float, ...], s
         z: (size,) the truth.
         dispersions: one for each stream.
         seed: of the epidemic and its counts; another one than that of a fit.
+        least: share of the observed counts that an epidemic must make.
     Raises:
         RunError: if every epidemic tried died out.
     """
@@ -71,7 +76,7 @@ def synthetic(problem: Problem, z: np.ndarray, dispersions: tuple[float, ...], s
     number = 1 if problem.epidemic_chance else posterior.TOGETHER
     for attempt in range(ATTEMPTS):
         curve = machine.curves(z, keys(seed, number * attempt, number)).mean(0)
-        if curve[good].sum() >= DIED_OUT * counts[good].sum():
+        if curve[good].sum() >= least * counts[good].sum():
             generator = np.random.default_rng([seed, attempt])
             return with_counts(problem, posterior.observed(problem, dispersions, curve, generator))
     raise RunError(f"asked for synthetic data, got {ATTEMPTS} epidemics that died out; choose other parameters")
@@ -83,6 +88,7 @@ def recover(
     dispersions: tuple[float, ...],
     *,
     data_seed: int = 1,
+    least: float = DIED_OUT,
     method: Callable[..., Fit] = fitting.fit,
     progress: Callable[[str], None] = lambda _: None,
     **settings: object,
@@ -95,6 +101,7 @@ def recover(
         problem: whose layout of data is used.
         truths: (repeats, size) z.
         dispersions: of the synthetic counts, one for each stream.
+        least: share of the observed counts that an epidemic must make.
         data_seed: of the data; `seed` among the settings is that of the fits.
         method: `fit(problem, **settings)`.
         progress: called with a line for each repeat.
@@ -104,7 +111,7 @@ def recover(
     failed, spent = [], []
     for number, z in enumerate(np.atleast_2d(truths)):
         try:
-            data = synthetic(problem, z, dispersions, 7919 * (data_seed + 1) + number)
+            data = synthetic(problem, z, dispersions, 7919 * (data_seed + 1) + number, least)
             found = method(data, **settings)
         except RunError as reason:
             failed.append(str(reason))
@@ -125,3 +132,25 @@ def recover_fit(fit: Fit, repeats: int = 4, **settings: object) -> Recovery:
     settings = {"realizations": fit.realizations, "seed": fit.seed + 1} | settings
     truths = np.repeat(fit.z[None], repeats, axis=0)
     return recover(fit.problem, truths, fit.weights.dispersions, **settings)  # type: ignore[arg-type]
+
+
+def recover_prior(
+    fit: Fit, repeats: int, *, seed: int = 0, progress: Callable[[str], None] = lambda _: None
+) -> Recovery:
+    """Simulation-based calibration: parameters from the prior, data made with them, the same fit of those data.
+
+    Over the prior, intervals of 90 % must hold nine truths in ten, whatever the data (Talts et al. 2018,
+    arXiv:1804.06788).
+
+    Args:
+        fit: whose problem, realizations and dispersions are used.
+        repeats: how many.
+        seed: of truths, data and fits.
+        progress: called with a line for each.
+    """
+    truths = draw_prior(fit.problem.parameters, repeats, seed + 29)
+    settings: dict[str, Any] = {"realizations": fit.realizations, "starts": max(1, len(fit.starts) // 2)}
+    if fit.starts[0].verdict == "assimilated":
+        settings["method"] = ensemble.smooth
+    settings |= {"seed": seed + 1, "data_seed": seed + 2, "least": 0.0, "progress": progress}
+    return recover(fit.problem, truths, fit.weights.dispersions, **settings)

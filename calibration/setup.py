@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import math
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from lpm.calibration import observation, parameters
+from lpm.calibration import observation, parameters, tables
 from lpm.calibration.observation import Stream
 from lpm.calibration.parameters import Parameter, Prior
 from lpm.calibration.problem import Problem, Tree
+from lpm.calibration.tables import Counts
 from lpm.errors import InputError
 from lpm.fit_settings import CalibrateSection, DataSection, ParameterSection
 from lpm.schema_check import unknown
@@ -47,42 +51,116 @@ def problem_of(config: Config, world: World) -> Problem:
     return Problem(world, config.run.calendar, free, streams, config.calibrate.epidemic_chance)
 
 
+def coarse_problem(config: Config, problem: Problem) -> Problem:
+    """The same problem with the sample of agents that the section asks for.
+
+    Raises:
+        InputError: if the model has no setting of agents, or the sample is no smaller than the whole.
+    """
+    from lpm.config import build_world, load
+    from lpm.trial import agents_setting
+
+    assert config.calibrate is not None
+    many, whole = config.calibrate.coarse, problem.world.agents
+    key, _ = agents_setting(config.settings) or ("", None)
+    document = dataclasses.replace(config.document, problems=[])
+    if not key:
+        document.report(("calibrate", "coarse"), "asked for a model with a setting of agents, got none; leave it out")
+    elif many is None or many >= whole:
+        document.report(
+            ("calibrate", "coarse"), f"asked for fewer than the {whole:,} agents, got {many:,}; write fewer"
+        )
+    if document.problems:
+        raise InputError(document.problems)
+    smaller = load(config.path, [*config.overrides, f"{key}={many}"])
+    world = build_world(smaller)
+    # An agent of the sample stands for more people, whether its builder knows of them or not.
+    world = dataclasses.replace(world, scale=problem.world.scale * world.agents / whole)
+    return problem_of(smaller, world)
+
+
 def _streams(config: Config, world: World, document: Document) -> tuple[Stream, ...]:
-    """The series under `compare`, each with what the section says of it."""
+    """The series under `compare` and the tables in files, each with what the section says of it."""
     section = config.calibrate
     assert section is not None
-    if not config.compare:
+    if not config.compare and not section.data:
         document.report(
-            ("calibrate",), "asked for data to fit to, got none; write `compare:` with at least one series", key=True
+            ("calibrate",),
+            "asked for data to fit to, got none; write `data:` with a `file`, or `compare:` with at least one series",
+            key=True,
         )
     chosen = section.data or tuple(DataSection(series.variable) for series in config.compare)
     found: list[Stream] = []
     for number, item in enumerate(chosen):
-        path = ("calibrate", "data", number)
-        same = [series for series in config.compare if series.variable == item.variable]
-        if not same:
-            known = [series.variable for series in config.compare]
-            document.report((*path, "variable"), unknown(item.variable, known, "variable of a series under `compare`"))
-        for series in same:
-            delay = (item.delay.mean, item.delay.deviation) if item.delay else None
-            taken = sum(each.observable.name == item.variable for each in found)
-            name = item.variable + (f"_{taken + 1}" if taken else "")
-            try:
-                found.append(
-                    observation.stream(
-                        world,
-                        config.run.calendar,
-                        series,
-                        likelihood=item.likelihood,
-                        dispersion=item.dispersion,
-                        delay=delay,
-                        until=item.until,
-                        name=name,
+        path: tuple[str | int, ...] = ("calibrate", "data", number)
+        delay = (item.delay.mean, item.delay.deviation) if item.delay else None
+        about: dict[str, Any] = {
+            "likelihood": item.likelihood,
+            "dispersion": item.dispersion,
+            "delay": delay,
+            "until": item.until,
+            "since": item.since,
+        }
+        try:
+            if item.file is not None:
+                table = _table(config, item, path, document)
+                if table is not None:
+                    name = _name(item, found)
+                    found.append(
+                        observation.table_stream(
+                            world, config.run.calendar, item.variable, table, name=name, label=item.label, **about
+                        )
                     )
-                )
-            except ValueError as error:
-                document.report(("compare", config.compare.index(series)), str(error))
+                continue
+            same = [series for series in config.compare if series.variable == item.variable]
+            if not same:
+                known = [series.variable for series in config.compare]
+                message = unknown(item.variable, known, "variable of a series under `compare`")
+                document.report((*path, "variable"), f"{message}; or write `file:` with a table of your own")
+            for series in same:
+                path = ("compare", config.compare.index(series))
+                found.append(observation.stream(world, config.run.calendar, series, name=_name(item, found), **about))
+        except InputError as error:
+            document.problems += error.problems
+        except ValueError as error:
+            document.report(path, str(error))
     return tuple(found)
+
+
+def _name(item: DataSection, found: list[Stream]) -> str:
+    """The one given, or the variable's, numbered if it is taken."""
+    name, taken = item.name or item.variable, {each.name for each in found}
+    number = 2
+    while name in taken:
+        name, number = f"{item.name or item.variable}_{number}", number + 1
+    return name
+
+
+def _table(config: Config, item: DataSection, path: tuple[str | int, ...], document: Document) -> Counts | None:
+    """The counts of a file, or None after reporting what is missing."""
+    assert item.file is not None
+    if item.time is None:
+        document.report(path, "asked for `time` with a `file`, got none; write the name of its column")
+        return None
+    folders = [config.path.parent, Path(str(importlib.resources.files("lpm") / "data"))]
+    folders += [Path(os.environ["LPM_DATA_DIR"])] if os.environ.get("LPM_DATA_DIR") else []
+    file = next((folder / item.file for folder in folders if (folder / item.file).is_file()), None)
+    if file is None:
+        document.report(
+            (*path, "file"),
+            f"asked for a CSV or parquet file, got {item.file!r}, which is in none of {', '.join(map(str, folders))}; "
+            "write its path from the config's folder on, or name its folder in the environment variable LPM_DATA_DIR",
+        )
+        return None
+    return tables.read_counts(
+        file,
+        time=item.time,
+        column=item.column,
+        by=(item.by,) if isinstance(item.by, str) else item.by,
+        where=item.where,
+        every=item.every,
+        labelled=item.labelled,
+    )
 
 
 def _parameters(section: CalibrateSection, calendar: Calendar, tree: Tree, document: Document) -> tuple[Parameter, ...]:

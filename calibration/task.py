@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from lpm.calibration.history import Logged
 from lpm.calibration.objective import Weights
 from lpm.calibration.problem import Problem, Simulator, keys
 from lpm.kernels import random
 
-Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped"]
+Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped", "assimilated"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +60,7 @@ class Fit:
         simulations: realizations simulated, each direction of a Jacobian counted as one more.
         realizations, seed: of the fit.
         message: how it ended, in a sentence.
+        coarse: the fit of a sample that this one went on from; None if there was none.
     """
 
     problem: Problem
@@ -74,6 +76,7 @@ class Fit:
     realizations: int
     seed: int
     message: str
+    coarse: Fit | None = None
 
     @property
     def values(self) -> np.ndarray:
@@ -101,15 +104,37 @@ class Budget:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """A line of a fit's history.
+
+    Args:
+        start, iteration: which.
+        z: (size,) the point.
+        misfit: and minus the log prior there.
+        step, chance: squared length of the next step in posterior deviations, and what chance alone makes of it.
+        simulations: spent so far, by all starts.
+    """
+
+    start: int
+    iteration: int
+    z: np.ndarray
+    misfit: float
+    step: float
+    chance: float
+    simulations: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """What all starts of a fit share."""
 
     problem: Problem
-    machine: Simulator
+    machine: Simulator | Logged
     budget: Budget
     realizations: int
     seed: int
     say: Callable[[str], None]
+    record: Callable[[Row], None] = lambda _: None
 
     def seeds(self, first: int) -> random.Key:
         """Keys of fresh realizations."""

@@ -57,11 +57,13 @@ def run(
     realizations: Annotated[int | None, typer.Option(help="How many draws of the same epidemic.")] = None,
     steps: Annotated[int | None, typer.Option(help="How many days.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
+    from_fit: Annotated[Path | None, typer.Option(help="Take the parameters that `lpm calibrate` found.")] = None,
+    draws: Annotated[int | None, typer.Option(help="A realization for each of so many posterior draws.")] = None,
 ) -> None:
     """Run a config: results to a zarr store, a table here, a picture beside the store."""
     from lpm import commands
 
-    commands.run(config, out, set, agents, seed, realizations, steps, Console(), resume)
+    commands.run(config, out, set, agents, seed, realizations, steps, Console(), resume, from_fit, draws)
 
 
 @app.command()
@@ -85,11 +87,12 @@ def calibrate(
     config: Annotated[str, typer.Argument(help="A config file with a section `calibrate`, or the name of one.")],
     out: Annotated[Path | None, typer.Option(help="A new directory for the fit.")] = None,
     set: Set = [],  # noqa: B006
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --out, if there is one.")] = False,
 ) -> None:
-    """Fit a config's free parameters to its data: a table here, fit.json, fit.zarr and a picture."""
+    """Fit a config's free parameters to its data: a table here, fit.json, fit.zarr, a picture and a page."""
     from lpm.calibration import command
 
-    command.calibrate(config, out, set, Console())
+    command.calibrate(config, out, set, Console(), resume)
 
 
 @app.command()
@@ -173,6 +176,30 @@ def check_gradient(
 
 
 @app.command()
+def sbatch(
+    config: Annotated[str, typer.Argument(help="A config or a study's file, or the name of one.")],
+    nodes: Annotated[int, typer.Option(help="How many.")],
+    time: Annotated[str, typer.Option(metavar="HH:MM:SS", help="After which the job saves and queues again.")],
+    out: Annotated[Path | None, typer.Option(help="A directory for the results.")] = None,
+    set: Set = [],  # noqa: B006
+    tasks_per_node: Annotated[int, typer.Option(help="Processes; if not said, 1, or one for each GPU.")] = 0,
+    cpus_per_task: Annotated[int, typer.Option(help="If not said, an equal part of the node.")] = 0,
+    gpus_per_node: Annotated[int, typer.Option(help="One for each process.")] = 0,
+    partition: Annotated[str, typer.Option(help="Of the site.")] = "",
+    account: Annotated[str, typer.Option(help="Of the site.")] = "",
+    array: Annotated[str, typer.Option(metavar="1-N", help="A study in N parts.")] = "",
+    grace: Annotated[int, typer.Option(metavar="SECONDS", help="Before the end of --time, to save in.")] = 120,
+    mpi: Annotated[str, typer.Option(help="How srun connects processes: see `srun --mpi=list`.")] = "pmix",
+    script: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file instead.")] = None,
+) -> None:
+    """Print a batch script for Slurm that goes on, job after job, until the run is done: pipe it to sbatch."""
+    from lpm.sbatch import Batch, write
+
+    batch = Batch(nodes, time, tasks_per_node, cpus_per_task, gpus_per_node, partition, account, array, grace, mpi)
+    typer.echo(write(batch, config, out, tuple(set), script), nl=False)
+
+
+@app.command()
 def new(directory: Annotated[Path, typer.Argument(help="A new directory.")]) -> None:
     """Write an example model with its config and test, to make your own from."""
     from lpm import new as template
@@ -203,20 +230,17 @@ def main() -> None:
         if leaving.code == 130:  # Ctrl-C before a run began or after it ended
             errors.print("stopped")
         raise
-    except InputError as error:
-        from lpm import commands
-
-        commands.fail(error, errors)
-        sys.exit(2)
     except LpmError as error:
-        from lpm import commands
+        from lpm import commands, distributed
 
-        commands.fail(error, errors)
-        sys.exit(getattr(error, "status", 1))
+        if distributed.failed(error):
+            commands.fail(error, errors)
+        sys.exit(2 if isinstance(error, InputError) else getattr(error, "status", 1))
     except Exception as error:
         if os.environ.get("LPM_TRACE"):
             raise
-        from lpm import commands
+        from lpm import commands, distributed
 
-        commands.unexpected(error, errors)
+        if distributed.failed(error):
+            commands.unexpected(error, errors)
         sys.exit(1)

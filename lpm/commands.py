@@ -19,6 +19,7 @@ from rich.text import Text
 
 import lpm
 from lpm.cache import use_compilation_cache
+from lpm.distributed import spokesman
 from lpm.errors import InputError, LpmError
 from lpm.signals import ignore_until_a_run
 
@@ -36,25 +37,34 @@ def run(
     steps: int | None,
     console: Console,
     resume: bool = False,
+    from_fit: Path | None = None,
+    draws: int | None = None,
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
-    _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
+    if spokesman():
+        _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
+    from lpm.distributed import ranks
 
     if resume and out is None:
         raise InputError("--resume: asked for the directory of the run to go on with, got none; write --out DIRECTORY")
+    if draws and from_fit is None:
+        raise InputError("--draws: asked for draws from a posterior, got no fit; write --from-fit DIRECTORY")
+    realizations = realizations or draws
     options = _options(config, settings, agents=agents, seed=seed, realizations=realizations, steps=steps)
     overrides = [*settings, *(f"{key}={value}" for key, (_, value) in options.items())]
     chosen = load(config, overrides, {key: option for key, (option, _) in options.items()})
-    _simulate(chosen, config, overrides, out or _free(chosen.run.out), console, resume)
+    target = out or ranks().first(lambda: _free(chosen.run.out))
+    _simulate(chosen, config, overrides, target, console, resume, fit=(from_fit, draws))
 
 
 def branch(
     directory: Path, out: Path, settings: list[str], at: str | None, config: str | None, console: Console
 ) -> None:
     """Go on from a checkpoint of a run with other settings, in another directory."""
-    _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
+    if spokesman():
+        _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
 
     from lpm import store
     from lpm.config import load
@@ -65,7 +75,8 @@ def branch(
         raise InputError(f"{directory}: asked for a run of a config, got one without; write --config FILE")
     overrides = [*about.get("config_overrides", "").splitlines(), *settings]
     chosen = load(config, overrides)
-    _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar))
+    fit = about.get("from_fit"), int(about.get("from_fit_draws") or 0)
+    _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar), fit=fit)
 
 
 def _step(at: str | None, calendar: Any) -> int | None:
@@ -88,13 +99,18 @@ def _simulate(
     resume: bool = False,
     parent: Path | None = None,
     at: int | None = None,
+    fit: tuple[Path | str | None, int | None] = (None, None),
 ) -> None:
-    """Build the world of a config, run it, print the table and draw the picture."""
+    """Build the world of a config, run it, print the table and draw the picture; of several ranks the first speaks."""
     begun = time.perf_counter()
     ignore_until_a_run()
 
+    from lpm import distributed
     from lpm.config import build_world, described
 
+    ranks = distributed.ranks()
+    if ranks.count > 1:  # mpirun lets every log pass for a terminal
+        console = Console(quiet=ranks.rank > 0, force_terminal=False)
     use_compilation_cache()
     with _said(console, "Building the world"):
         world = build_world(chosen)
@@ -107,6 +123,15 @@ def _simulate(
     _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
     for caution in world.cautions:
         _say(console, f"Note: {caution}", style="yellow")
+    fitted: dict[str, str] = {}
+    if fit[0]:
+        from lpm.calibration import fitted as of_fit
+
+        world, fitted, told = of_fit.used(world, fit[0], calendar, fit[1], chosen.run.seed, chosen.run.realizations)
+        for line in told:
+            _say(console, line)
+    if ranks.count > 1:
+        world = _divided(world, ranks, console)
 
     from lpm import store
     from lpm.checkpoint import Plan
@@ -115,7 +140,8 @@ def _simulate(
     snapshots, saving = chosen.run.snapshots, chosen.run.checkpoint
     where = str(Path(config).resolve()) if Path(config).is_file() else config
     words = ["lpm", "run", config, *(word for each in overrides for word in ("--set", each)), "--out", str(target)]
-    finished = resume and store.finished(target)
+    words += [*(["--from-fit", str(fit[0])] if fit[0] else []), *(["--draws", str(fit[1])] if fit[1] else [])]
+    finished = resume and ranks.first(lambda: store.finished(target))
     with _progress(console, calendar.steps * chosen.run.realizations) as report:
         path = simulate(
             world,
@@ -127,8 +153,8 @@ def _simulate(
             snapshots=tuple(snapshots.of) if snapshots else (),
             snapshot_every=snapshots.every if snapshots else 0,
             observed=chosen.compare,
-            attributes={"config": chosen.text, "config_path": where, "config_overrides": "\n".join(overrides)},
-            settings=described(chosen),
+            attributes={"config": chosen.text, "config_path": where, "config_overrides": "\n".join(overrides)} | fitted,
+            settings=described(chosen) | {key: text for key, text in fitted.items() if key != "from_fit"},
             checkpoints=Plan(saving.steps or 0, saving.minutes, tuple(calendar.step_of(day) for day in saving.at)),
             resumed=resume,
             parent=parent,
@@ -137,6 +163,8 @@ def _simulate(
             say=lambda line: _say(console, line),
             again=f"`{shlex.join([*words, '--resume'])}`",
         )
+    if ranks.rank:
+        return
     results = store.open(path).load()
     picture = str(target / PICTURE)
     if not (finished and Path(picture).exists()):
@@ -149,6 +177,19 @@ def _simulate(
     _say(console, f"Results  {path}\nPicture  {picture}")
     _say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
     _say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
+
+
+def _divided(world: Any, ranks: Any, console: Console) -> Any:
+    """This rank's part of a world, with a line on how the ranks will reach each other."""
+    from lpm import partition
+
+    with _said(console, f"Dividing it among {ranks.count} ranks"):
+        part = partition.mine(world, ranks)
+    here = ranks.all(part.here)
+    _say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
+    for line in part.share.moved:
+        _say(console, line, style="dim")
+    return part
 
 
 def show(paths: list[Path], console: Console, picture: Path | None = None) -> None:

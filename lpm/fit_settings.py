@@ -69,21 +69,56 @@ class DelaySection:
 
 @dataclasses.dataclass(frozen=True)
 class DataSection:
-    """How one of the series under `compare` came about.
+    """How one of the series under `compare`, or one's own table in `file`, came about.
 
     Args:
-        variable: of the series.
+        variable: observable that is counted; without `file`, of the series under compare.
         likelihood: poisson, negative_binomial, gaussian (of the square root) or least_squares.
         dispersion: of the likelihood; estimated if left out.
         delay: from event to report.
-        until: last day whose data are used; later ones are forecast.
+        since, until: first and last day whose data are used; later ones are forecast.
+        name: for tables; the variable's if left out.
+        file: a CSV or parquet file with a row for each time and cell, by its path from the config on.
+        time: column of the file with dates, months or day numbers.
+        column: column of the file with counts; an empty cell or a missing row is a gap. Left out for a line list, each
+            row of which is one event.
+        by: columns with labels, named like the observable's dims; or dim -> column.
+        where: column -> text of the rows that are meant, as in {sex: all}.
+        every: days that a count covers, or month.
+        labelled: whether a time is the first or the last of those days.
+        label: for pictures.
     """
 
     variable: str
     likelihood: Literal["negative_binomial", "poisson", "gaussian", "least_squares"] = "negative_binomial"
     dispersion: Annotated[float, Number(1e-3, None)] | None = None
     delay: DelaySection | None = None
+    since: Day | None = None
     until: Day | None = None
+    name: str | None = None
+    file: str | None = None
+    time: str | None = None
+    column: str | None = None
+    by: str | tuple[str, ...] | dict[str, str] = ()
+    where: dict[str, str] = dataclasses.field(default_factory=dict)
+    every: Annotated[int, Number(1, 366, "days")] | Literal["month"] = 1
+    labelled: Literal["first", "last"] = "first"
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChecksSection:
+    """What a fit is put through before it is believed; each costs simulations of its own.
+
+    Args:
+        recovery: synthetic data sets that are made from the fit and fitted again.
+        profiles: profile likelihoods of all parameters, of the few least constrained, or of none.
+        calibration: data sets made with parameters from the prior and fitted anew (simulation-based calibration).
+    """
+
+    recovery: Annotated[int, Number(0, 10_000)] = 3
+    profiles: Literal["all", "few", "none"] = "few"
+    calibration: Annotated[int, Number(0, 10_000)] = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,23 +127,36 @@ class CalibrateSection:
 
     Args:
         parameters: what is free.
+        method: levenberg_marquardt, by derivatives; or ensemble, a smoother without them.
+        members, assimilations: of the ensemble.
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
             are fitted as if they were its mean.
         realizations: simulated at each point.
+        coarse: agents of a sample that is fitted first, from all starts; the best is then gone on from with everybody.
+        coarse_realizations: simulated of the sample at each point.
         starts: from the prior.
         iterations: at most, of each start.
         budget: most simulations in all; a direction of a derivative counts as one.
         draws: from the posterior, for bands.
         seed: of starts and simulations.
+        posterior: laplace, normal about the estimate; or nuts, sampled, which costs a Jacobian a step.
+        checks: what the fit is put through.
     """
 
     parameters: tuple[ParameterSection, ...]
     data: tuple[DataSection, ...] = ()
+    method: Literal["levenberg_marquardt", "ensemble"] = "levenberg_marquardt"
+    members: Annotated[int, Number(10, 1_000_000)] = 300
+    assimilations: Positive = 4
     epidemic_chance: bool = True
     realizations: Annotated[int, Number(2, 100_000)] = 32
+    coarse: Positive | None = None
+    coarse_realizations: Annotated[int, Number(2, 100_000)] = 16
     starts: Positive = 4
     iterations: Positive = 25
     budget: Positive | None = None
     draws: Annotated[int, Number(10, 1_000_000)] = 300
     seed: Annotated[int, Number(0, 2**63)] = 0
+    posterior: Literal["laplace", "nuts"] = "laplace"
+    checks: ChecksSection = ChecksSection()

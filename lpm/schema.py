@@ -141,6 +141,23 @@ def export_schema() -> dict[str, Any]:
     return described | {"required": ["model", "run"], "allOf": of_models, "$defs": dict(sorted(definitions.items()))}
 
 
+def export_study_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a study's file; dotted keys and their values are the base config's own.
+
+    >>> export_study_schema()["required"]
+    ['study']
+    """
+    from lpm.studies.layout import StudyLayout, StudySection
+
+    schemas, definitions = json_schemas({"layout": StudyLayout, "study": StudySection})
+    layout = definitions.pop(_definition(schemas["layout"]))
+    for definition in (layout, *definitions.values()):
+        _tidied(definition)
+    layout["properties"]["study"] = schemas["study"]
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **layout, "title": "A study of lpm"}
+    return described | {"$defs": dict(sorted(definitions.items()))}
+
+
 def _definition(reference: dict[str, Any]) -> str:
     return str(reference["$ref"]).removeprefix("#/$defs/")
 

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
+import numpy as np
+
+from lpm import batch
+from lpm import config as configs
+from lpm.config import Config
+from lpm.errors import InputError
+from lpm.observe import Observable
 from lpm.schema_yaml import Document
 from lpm.studies.layout import MOST_LEVERS, StudySection
 from lpm.studies.scenarios import Draft
+from lpm.trial import SMALL, agents_setting
+from lpm.world import World
+
+
+class Further(NamedTuple):
+    """An observable that some scenarios have and the base has not, and its records."""
+
+    observable: Observable
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 def check_drafts(document: Document, section: StudySection, drawn: list[Draft]) -> None:
@@ -33,11 +51,11 @@ def check_drafts(document: Document, section: StudySection, drawn: list[Draft]) 
         for name, each in pool.items():
             _check_shifts(document, ("study", kind, name), each.shift, drawn)
     _check_levers(document, drawn)
-    cube = section.latin_hypercube
-    for key, (low, high) in cube.over.items() if cube else ():
-        if not low < high:
-            asked = f"asked for a lowest and a higher value, got {low:g} and {high:g}; write `{key}: [{high:g}, ...]`"
-            document.report(("study", "latin_hypercube", "over", key), asked)
+    for word, ranges in (("latin_hypercube", section.latin_hypercube), ("sobol", section.sobol)):
+        for key, (low, high) in ranges.over.items() if ranges else ():
+            if not low < high:
+                asked = f"asked for a lowest and a higher value, got {low:g} and {high:g}"
+                document.report(("study", word, "over", key), f"{asked}; write `{key}: [{high:g}, ...]`")
     for key, values in section.grid.items():
         if not values:
             document.report(("study", "grid", key), f"asked for values, got an empty list; write `{key}: [0.5, 1.0]`")
@@ -71,3 +89,54 @@ def _check_levers(document: Document, drawn: list[Draft]) -> None:
 
 def _within(key: str, other: str) -> bool:
     return key == other or key.startswith(f"{other}.")
+
+
+def small_worlds(document: Document, chosen: list[Config], drawn: list[Draft]) -> list[World]:
+    """Each scenario, built small: all must observe what the base does, in the same places."""
+    found: list[World] = []
+    for config, draft in zip(chosen, drawn, strict=True):
+        try:
+            world = _small(config)
+        except InputError as error:
+            for problem in error.problems:
+                document.report(draft.origin, f"its world cannot be built: {problem}", key=True)
+            continue
+        found.append(world)
+        mine, others = ({each.name for each in w.observables} for w in (world, found[0]))
+        if others - mine:
+            document.report(
+                draft.origin,
+                f"asked for the observables of the base, got none of {', '.join(sorted(others - mine))}; write changes "
+                "that keep them",
+                key=True,
+            )
+        if world.coords != found[0].coords:
+            document.report(
+                draft.origin,
+                f"asked for the labels of the base ({found[0].coords}), got {world.coords}; write changes that keep "
+                "them",
+                key=True,
+            )
+    return found
+
+
+def further(worlds: list[World], every: int) -> tuple[Further, ...]:
+    """What scenarios observe beside what the base does, such as the doses of a vaccine: where it is absent it is 0."""
+    known = {each.name for each in worlds[0].observables}
+    found: dict[str, Further] = {}
+    for world in worlds[1:]:
+        new = [each for each in world.observables if each.name not in known and each.name not in found]
+        shapes = batch.Engine(world, 0, 1, every).shapes() if new else {}
+        found |= {each.name: Further(each, *shapes[each.name]) for each in new}
+    return tuple(found.values())
+
+
+def _small(config: Config) -> World:
+    key, agents = agents_setting(config.settings) or ("", 0)
+    if agents is not None and agents <= SMALL:
+        return configs.build_world(config)
+    try:
+        small = configs.load(config.path, [*config.overrides, f"{key}={SMALL}"])
+    except InputError:
+        small = config
+    return configs.build_world(small)

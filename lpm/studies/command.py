@@ -44,11 +44,13 @@ def study(
     begun = time.perf_counter()
     chosen = plan.load(file, realizations=realizations, agents=agents)
     target = out or _free(Path("studies") / chosen.path.stem)
-    total = len(chosen.scenarios) * chosen.realizations
+    policy = chosen.wanted.policy
+    scenarios = len(chosen.scenarios) + (policy is not None and 1 + policy.compare)
+    total = scenarios * chosen.realizations
     part = f", task {task}" if task else ""
     _say(
         console,
-        f"{chosen.title}: {len(chosen.scenarios)} scenarios × {chosen.realizations} = {total:,} runs{part}",
+        f"{chosen.title}: {scenarios} scenarios × {chosen.realizations} = {total:,} runs{part}",
         "bold",
     )
     words = ["lpm", "study", file, "--out", str(target)]
@@ -64,6 +66,9 @@ def study(
         say=lambda line: _say(console, line, "yellow"),
         again=f"`{again}`",
     )
+    if chosen_task is not None and not chosen_task[0]:
+        _say(console, f"The policy is found; do the tasks from 1 to {chosen_task[1]} now")
+        return
     about = records.read(path)
     missing = records.missing(path, about)
     failed = [(unit, why) for unit, why in missing if why != records.NOT_RUN]
@@ -102,11 +107,11 @@ def collect(path: Path, console: Console) -> None:
 
 def print_table(written: object, console: Console) -> None:
     """Medians of what is averted, a line for each scenario."""
-    from lpm.studies import page, report
+    from lpm.studies import markup, report
     from lpm.studies.compare import summary
 
     assert isinstance(written, report.Written)
-    about, dataset = written.about, written.dataset
+    dataset, about = report.shown(written.dataset, written.about)
     console.print()
     for outcome in about.outcomes:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -116,11 +121,11 @@ def print_table(written: object, console: Console) -> None:
         for place, name in enumerate(about.names):
             whole = summary(dataset[outcome.id].values[place])
             averted = summary(dataset[f"averted_{outcome.id}"].values[place])
-            low, high = page.number(averted.quantiles[1]), page.number(averted.quantiles[5])
+            low, high = markup.number(averted.quantiles[1]), markup.number(averted.quantiles[5])
             table.add_row(
                 name,
-                page.number(whole.median),
-                page.number(averted.median) if place else "",
+                markup.number(whole.median),
+                markup.number(averted.median) if place else "",
                 f"{low} to {high}" if place and averted.n > 1 else "",
             )
         console.print(table)
@@ -131,7 +136,7 @@ def _task(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    if match is None or not int(match[1]) <= int(match[2]):
         raise InputError(f"--task: asked for I/N with I from 1 to N, got {text!r}; write for example --task 1/10")
     return int(match[1]), int(match[2])
 

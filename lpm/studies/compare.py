@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpm.studies import records
+from lpm.studies import economics, records, sensitivity
 from lpm.studies.outcomes import OVER, Outcome, days_over
 from lpm.studies.records import About, Unit
 
@@ -34,9 +34,11 @@ def answers(path: str | Path) -> xr.Dataset:
 
     Returns:
         a Dataset. With dims (scenario, realization): each outcome, such as deaths or peak_of_hospitalised; averted_...;
-        cost, extra_cost. With a further dim: deaths_by_region, averted_deaths_by_region. With the dim quantile:
-        curve_deaths, curve_deaths_by_region. By scenario: parts_at (first record that differs from the baseline).
-        attribution_deaths (lever, realization) if the study has levers.
+        cost, extra_cost; cost_and_worth (by which policies are judged), net_benefit. With a further dim:
+        deaths_by_region, averted_deaths_by_region. With the dim quantile: curve_deaths,
+        curve_deaths_by_region. By scenario: parts_at (first record that differs from the baseline).
+        attribution_deaths (lever, realization) if the study has levers. See also `sensitivity.add` and
+        `economics.add`.
     """
     import xarray as xr
 
@@ -67,7 +69,7 @@ def answers(path: str | Path) -> xr.Dataset:
     dataset = xr.Dataset(found, {dim: labels for dim, labels in coords.items() if dim in used}, attributes)
     for outcome in about.outcomes:
         dataset[outcome.id].attrs["long_name"] = outcome.label
-    return dataset
+    return sensitivity.add(economics.add(dataset, about), about)
 
 
 def _times(about: About) -> np.ndarray:
@@ -184,6 +186,10 @@ def _costed(found: Table, about: About) -> None:
     cost = np.broadcast_to(cost, (len(about.scenarios), about.realizations)).copy()
     found["cost"] = (("scenario", "realization"), cost)
     found["extra_cost"] = (("scenario", "realization"), cost - cost[:1])
+    if about.worth and about.effect is not None:
+        together = cost + about.worth * found[about.effect.id][1]
+        found["cost_and_worth"] = (("scenario", "realization"), together)
+        found["net_benefit"] = (("scenario", "realization"), together[:1] - together)
 
 
 def _attributed(found: Table, about: About) -> None:

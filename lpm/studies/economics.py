@@ -1,4 +1,4 @@
-"""Cost and effect: ratios against the baseline, and the frontier of options that no other dominates."""
+"""Cost and effect: ratios against the baseline, the frontier of options that no other dominates, acceptability."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import xarray as xr
 
-import numpy as np
+    from lpm.studies.records import About
+
+WORTHS = 81
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +98,48 @@ def frontier(points: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float
     for before, name in zip([None, *kept], kept, strict=False):
         found[name] = (math.nan if before is None else _slope(points, before, name), "frontier")
     return found
+
+
+def acceptability(extra: np.ndarray, averted: np.ndarray, worths: np.ndarray) -> np.ndarray:
+    """How often each scenario is the best buy: the share of realizations in which its net benefit is the largest.
+
+    P_s(w) = mean over r of [w averted_sr - extra_sr = max over s' of the same], equal ones sharing
+
+    Fenwick, Claxton & Sculpher (2001), Health Econ. 10, 779-787.
+
+    Args:
+        extra, averted: (scenarios, realizations); realizations with a NaN do not count.
+        worths: (worths,), what a unit averted may be worth.
+
+    Returns:
+        (scenarios, worths), each column adding up to 1.
+
+    >>> acceptability(np.array([[0.0, 0.0], [5.0, 1.0]]), np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.0, 2.0, 9.0]))
+    array([[1. , 0.5, 0. ],
+           [0. , 0.5, 1. ]])
+    """
+    good = ~(np.isnan(extra) | np.isnan(averted)).any(0)
+    if not good.any():
+        return np.full((len(extra), len(worths)), np.nan)
+    benefit = worths[:, None, None] * averted[:, good] - extra[:, good]
+    best = benefit == benefit.max(axis=1, keepdims=True)
+    return (best / best.sum(axis=1, keepdims=True)).mean(axis=2).T
+
+
+def add(dataset: xr.Dataset, about: About) -> xr.Dataset:
+    """Answers with `acceptability` (scenario, worth), from nothing to twice the study's worth of a unit averted.
+
+    Points of a Sobol design are no options, and have 0.
+    """
+    if not about.worth or about.effect is None or "extra_cost" not in dataset:
+        return dataset
+    worths = np.linspace(0, 2 * about.worth, WORTHS)
+    options = [place for place, each in enumerate(about.scenarios) if each.group != "sobol"]
+    shares = np.zeros((len(about.scenarios), WORTHS))
+    extra, averted = (dataset[name].values[options] for name in ("extra_cost", f"averted_{about.effect.id}"))
+    shares[options] = acceptability(extra, averted, worths)
+    dataset["acceptability"] = (("scenario", "worth"), shares)
+    return dataset.assign_coords(worth=worths)
 
 
 def _slope(points: Mapping[str, tuple[float, float]], one: str, other: str) -> float:

@@ -60,7 +60,7 @@ def curves(dataset: xr.Dataset, about: About) -> str:
                 axes.tick_params(labelbottom=True)
                 _capacity(axes, about, variable)
                 axes.set_ylim(bottom=0, top=top or None)
-        return _finished(figure, "Courses of the scenarios, medians and 90 % bands")
+        return finished(figure, "Courses of the scenarios, medians and 90 % bands")
 
 
 def _tops(values: np.ndarray, shown: list[int]) -> tuple[float, float]:
@@ -100,7 +100,7 @@ def regions(dataset: xr.Dataset, about: About) -> str:
         for axes in list(panels.flat)[len(labels) :]:
             axes.set_axis_off()
         figure.supylabel(about.long_name(name) + _each(about, name), fontsize=9)
-        return _finished(figure, f"{about.long_name(name)} by region")
+        return finished(figure, f"{about.long_name(name)} by region")
 
 
 def _by_importance(dataset: xr.Dataset, about: About) -> list[str]:
@@ -150,7 +150,7 @@ def _forest(axes: Axes, values: np.ndarray) -> None:
         axes.set_xlabel("logarithmic scale", fontsize=8)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.xaxis.set_major_formatter(FuncFormatter(short))
 
 
 def _decades(low: float, high: float, smallest: float) -> list[float]:
@@ -187,9 +187,9 @@ def plane(dataset: xr.Dataset, about: About) -> str:
             axes.plot(x.mean(), y.mean(), marker, linewidth=0, label=label, **ring)  # type: ignore[arg-type]
         axes.set_xlabel(f"{about.effect.label}: averted")
         axes.set_ylabel(f"extra cost, {about.currency}")
-        axes.xaxis.set_major_formatter(FuncFormatter(_short))
-        axes.yaxis.set_major_formatter(FuncFormatter(_short))
-        return _finished(figure, "Cost and effect of each scenario")
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
+        return finished(figure, "Cost and effect of each scenario")
 
 
 def attribution(dataset: xr.Dataset, about: About) -> str:
@@ -229,7 +229,7 @@ def _lines(axes: Axes, dataset: xr.Dataset, values: np.ndarray, shown: list[int]
         axes.fill_between(times, band[LOW], band[HIGH], color=color, alpha=0.15, linewidth=0)
         name = str(dataset["scenario"].values[number])
         axes.plot(times, band[3], color=color, linestyle=dashes, linewidth=1.8 if not which else 1.3, label=name)
-    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_major_formatter(FuncFormatter(short))
     if np.issubdtype(times.dtype, np.datetime64):
         locator = mdates.AutoDateLocator(minticks=3, maxticks=6)
         axes.xaxis.set_major_locator(locator)
@@ -243,12 +243,12 @@ def _each(about: About, variable: str) -> str:
     return {1: ", a day", 7: ", a week"}.get(about.every, f", in {about.every} days") if flow else ""
 
 
-def _short(value: float, _: object) -> str:
+def short(value: float, _: object) -> str:
     size, letter = next((each for each in SIZES if abs(value) >= each[0]), (1, ""))
     return f"{value / size:g}{letter}".replace("-", "−")
 
 
-def _finished(figure: Figure, label: str) -> str:
+def finished(figure: Figure, label: str) -> str:
     """With one legend for all panels, above them."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:

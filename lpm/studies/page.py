@@ -5,15 +5,13 @@ Everything is inline; the page asks nothing of any network.
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpm.studies import economics, figures
-from lpm.studies.compare import summary
+from lpm.studies import economics, figures, option_page, policy_page
+from lpm.studies.markup import cell, number, table, text
 from lpm.studies.outcomes import OVER
 from lpm.studies.records import About
 
@@ -54,29 +52,31 @@ def page(dataset: xr.Dataset, about: About) -> str:
     """
     effect = about.effect
     parts = [
-        f"<h1>{_text(about.title)}</h1>",
-        f'<p class="small">{_text(_size(about))}</p>',
+        f"<h1>{text(about.title)}</h1>",
+        f'<p class="small">{text(_size(about))}</p>',
         _missing(dataset, about),
         "<h2>What each scenario averts</h2>",
-        f"<p>The baseline, <b>{_text(about.names[0])}</b>, minus each scenario, realization by realization with the "
+        f"<p>The baseline, <b>{text(about.names[0])}</b>, minus each scenario, realization by realization with the "
         f"same draws. Negative numbers: more than in the baseline. {BANDS}</p>",
-        _table(*_averted(dataset, about)),
+        table(*_averted(dataset, about)),
         "<h2>Outcomes</h2>",
         f"<p>{BANDS}</p>",
-        _table(*_outcomes(dataset, about)),
+        table(*_outcomes(dataset, about)),
+        *policy_page.section(dataset, about),
         *_costs(dataset, about),
         "<h2>Effects and their intervals</h2>",
         "<p>Dot: median. Thick, middle and thin line: 50, 90 and 95 % of the realizations. They say how much chance "
         "matters at these settings, not how uncertain the settings are.</p>",
         figures.effects(dataset, about),
         *_levers(dataset, about),
+        *option_page.sensitivities(dataset, about),
         "<h2>Courses</h2>",
         f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}</p>",
         figures.curves(dataset, about),
         *_regions(dataset, about),
         *(_by(dataset, about, dim) for dim in (about.dims(effect.variable) if effect else ())),
         "<h2>Scenarios</h2>",
-        _table(*_scenarios(dataset, about), texts=4),
+        table(*_scenarios(dataset, about), texts=4),
         "<h2>Assumptions and limits</h2>",
         _assumptions(about),
         "<h2>Where this comes from</h2>",
@@ -84,13 +84,8 @@ def page(dataset: xr.Dataset, about: About) -> str:
     ]
     body = "\n".join(part for part in parts if part)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{CSS}</style>'
-    title = f"<title>{_text(about.title)}</title>"
+    title = f"<title>{text(about.title)}</title>"
     return f'<!doctype html>\n<html lang="en">\n<head>{head}{title}</head>\n<body>\n{body}\n</body>\n</html>\n'
-
-
-def _text(value: object) -> str:
-    """Escaped; and no address that a mail program would turn into a link."""
-    return html.escape(str(value)).replace("://", ":&#47;&#47;")
 
 
 def _size(about: About) -> str:
@@ -107,48 +102,11 @@ def _missing(dataset: xr.Dataset, about: About) -> str:
     if not lines:
         return ""
     total = len(about.names) * about.realizations
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    items = "".join(f"<li>{text(line)}</li>" for line in lines)
     return (
         f'<div class="warn"><b>{len(lines):,} of {total:,} runs are missing.</b> Differences are over the pairs that '
         f"are there.<details open><summary>Which, and why</summary><ul>{items}</ul></details></div>"
     )
-
-
-def number(value: float) -> str:
-    """A number to three digits, as one reads it, with a true minus; the CSV file has all digits.
-
-    >>> number(-1234567.8), number(20345.2), number(0.01234), number(-0.0), number(float("nan"))
-    ('−1.23 million', '20,300', '0.0123', '0', '–')
-    """
-    if math.isnan(value):
-        return "–"
-    size = float(f"{abs(value):.3g}")
-    if size >= 1e6:
-        scale, word = (1e9, "billion") if size >= 1e9 else (1e6, "million")
-        text = f"{size / scale:,.4g} {word}"
-    else:
-        text = f"{size:,.0f}" if size >= 100 or size == round(size) else f"{size:.3g}"
-    return "−" + text if value < 0 and size else text
-
-
-def _cell(values: np.ndarray) -> str:
-    """Median, and below it the middle 90 %."""
-    found = summary(values)
-    if found.n < 2:
-        return f"<b>{number(found.median)}</b>"
-    low, high = number(found.quantiles[1]), number(found.quantiles[5])
-    return f"<b>{number(found.median)}</b><span><i>{low}</i> to <i>{high}</i></span>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """Cells are HTML; the first columns hold texts."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        kinds = [' class="text"' if place < texts else "" for place in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{k}>{c}</{tag}>" for c, k in zip(cells, kinds, strict=True)) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str]]:
@@ -162,9 +120,9 @@ def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str]]:
 
 def _averted(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
-    head = ["scenario", *(_text(label) for _, label in columns)]
+    head = ["scenario", *(text(label) for _, label in columns)]
     rows = [
-        [_text(name), *(_cell(dataset[f"averted_{key}"].values[place]) for key, _ in columns)]
+        [text(name), *(cell(dataset[f"averted_{key}"].values[place]) for key, _ in columns)]
         for place, name in enumerate(about.names)
         if place
     ]
@@ -173,9 +131,9 @@ def _averted(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[st
 
 def _outcomes(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
-    head = ["scenario", *(_text(label) for _, label in columns)]
+    head = ["scenario", *(text(label) for _, label in columns)]
     rows = [
-        [_text(name), *(_cell(dataset[key].values[place]) for key, _ in columns)]
+        [text(name), *(cell(dataset[key].values[place]) for key, _ in columns)]
         for place, name in enumerate(about.names)
     ]
     return head, rows
@@ -186,26 +144,30 @@ def _costs(dataset: xr.Dataset, about: About) -> list[str]:
     if not found or about.effect is None:
         return []
     head = [
-        "scenario", "", f"cost, {_text(about.currency)}", "extra cost", f"{_text(about.effect.label)}: averted, mean",
+        "scenario", "", f"cost, {text(about.currency)}", "extra cost", f"{text(about.effect.label)}: averted, mean",
         "extra cost of each averted", "ICER on the frontier",
+        *([f"net benefit, each averted at {number(about.worth)}"] if about.worth else []),
     ]  # fmt: skip
     rows = []
     for each in found:
         place = about.names.index(each.scenario)
         standing = "" if each.standing == "frontier" else f"; {each.standing}"
-        cost, extra = (_cell(dataset[name].values[place]) for name in ("cost", "extra_cost"))
+        cost, extra = (cell(dataset[name].values[place]) for name in ("cost", "extra_cost"))
         ratios = number(each.averted), number(each.ratio), number(each.icer)
-        rows.append([_text(each.scenario), _text(each.verdict + standing), cost, extra, *ratios])
+        benefit = [cell(dataset["net_benefit"].values[place])] if about.worth else []
+        rows.append([text(each.scenario), text(each.verdict + standing), cost, extra, *ratios, *benefit])
     units = [f"{cost.label}: {cost.amount:,.10g} {about.currency}" for cost in about.costs]
-    units += [f"measures of {each.name}: {each.cost:,.10g} {about.currency}" for each in about.scenarios if each.cost]
+    units += [f"per day without {layer}: {price:,.10g} {about.currency}" for layer, price in about.prices]
+    units += [f"measures of {each.name}: {number(each.cost)} {about.currency}" for each in about.scenarios if each.cost]
     uncosted = "" if any(each.cost for each in about.scenarios) else " The measures themselves are not costed."
     return [
         "<h2>Costs</h2>",
-        f"<p>{_text('; '.join(units))}.{uncosted} Ratios are of means over the realizations; a ratio is left out where "
+        f"<p>{text('; '.join(units))}.{uncosted} Ratios are of means over the realizations; a ratio is left out where "
         "more is averted at less cost, or less at more. The ICER is against the next cheaper scenario of those that no "
         "other, and no mixture of two others, dominates. Nothing is discounted.</p>",
-        _table(head, rows, 2),
+        table(head, rows, 2),
         figures.plane(dataset, about),
+        *option_page.acceptable(dataset, about),
     ]
 
 
@@ -235,13 +197,13 @@ def _by(dataset: xr.Dataset, about: About, dim: str) -> str:
     """What is averted of the effect's outcome, by a dim's labels."""
     assert about.effect is not None
     values = dataset[f"averted_{about.effect.id}_by_{dim}"].values
-    head = [f"averted by {_text(dim)}", *(_text(label).replace("-", "&#8209;") for label in about.coords[dim])]
+    head = [f"averted by {text(dim)}", *(text(label).replace("-", "&#8209;") for label in about.coords[dim])]
     rows = [
-        [_text(name), *(_cell(values[place, :, label]) for label in range(values.shape[2]))]
+        [text(name), *(cell(values[place, :, label]) for label in range(values.shape[2]))]
         for place, name in enumerate(about.names)
         if place
     ]
-    return f"<h2>{_text(about.effect.label.capitalize())} averted, by {_text(dim)}</h2>" + _table(head, rows)
+    return f"<h2>{text(about.effect.label.capitalize())} averted, by {text(dim)}</h2>" + table(head, rows)
 
 
 def _scenarios(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
@@ -251,8 +213,8 @@ def _scenarios(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[
         record = int(dataset["parts_at"].values[place])
         times = dataset["time"].values if "time" in dataset.coords else np.arange(0)
         moment = "–" if record < 0 else str(times[record])[:10] if about.start else f"day {record * about.every}"
-        changes = "<br>".join(_text(change) for change in each.changes)
-        rows.append([_text(each.name), _text(each.why), changes, moment])
+        changes = "<br>".join(text(change) for change in each.changes)
+        rows.append([text(each.name), text(each.why), changes, moment])
     return head, rows
 
 
@@ -262,16 +224,16 @@ def _assumptions(about: About) -> str:
         *str(about.attributes.get("notes", "")).splitlines(),
         "Intervals are over realizations: chance alone, at fixed settings.",
     ]
-    return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines if line)}</ul>"
+    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines if line)}</ul>"
 
 
 def _provenance(about: About) -> str:
     names = ("source", "git_commit", "versions", "command", "created", "config_path", "config_overrides", "study_path")
     facts = [(name, str(about.attributes.get(name, ""))) for name in names]
-    listed = "".join(f"<dt>{_text(name.replace('_', ' '))}</dt><dd>{_text(each)}</dd>" for name, each in facts if each)
+    listed = "".join(f"<dt>{text(name.replace('_', ' '))}</dt><dd>{text(each)}</dd>" for name, each in facts if each)
     files = [("The study", "study"), ("Its base", "config")]
     texts = "".join(
-        f"<details><summary>{title}</summary><pre>{_text(about.attributes.get(key, ''))}</pre></details>"
+        f"<details><summary>{title}</summary><pre>{text(about.attributes.get(key, ''))}</pre></details>"
         for title, key in files
     )
     return f"<dl>{listed}</dl>{texts}"

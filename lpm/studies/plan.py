@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ from lpm.config import Config
 from lpm.errors import InputError
 from lpm.schema_check import validated
 from lpm.schema_yaml import Document, one_line, parse
-from lpm.studies import outcomes as of
-from lpm.studies.checks import check_drafts
-from lpm.studies.layout import CapacitySection, StudyLayout, StudySection
-from lpm.studies.outcomes import Outcome, UnitCost
+from lpm.studies.checks import Further, check_drafts, further, small_worlds
+from lpm.studies.dials import small_world
+from lpm.studies.layout import StudyLayout, StudySection
 from lpm.studies.scenarios import Change, Draft, drafts
-from lpm.trial import SMALL, agents_setting
-from lpm.world import World
+from lpm.studies.wanted import Wanted, wanted
+from lpm.trial import agents_setting
 
 ROOT = ("study",)
 
@@ -35,6 +34,7 @@ class Scenario:
         why: for people.
         cost: of the measures, more than the baseline's, at the population's full size.
         levers: those that are on.
+        group: `scenarios`, `levers`, `grid`, `latin_hypercube` or `sobol`; "" for the baseline and found policies.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Scenario:
     why: str = ""
     cost: float = 0.0
     levers: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,26 +54,22 @@ class Study:
         title: one line.
         scenarios: the baseline first.
         realizations: of each.
-        outcomes: what the tables say.
-        effect: the outcome that costs are set against, if there is a total.
-        capacity: what must not be exceeded, at the population's full size.
-        costs: of the outcomes.
-        currency: of all costs.
+        wanted: outcomes, costs and the policy to be found.
         levers: names of those whose combinations are among the scenarios.
         path, text: of the file.
+        more: what scenarios observe beside what the base does.
+        optimum: what was found, see `lpm.studies.optimise`; its policies are the last scenarios.
     """
 
     title: str
     scenarios: tuple[Scenario, ...]
     realizations: int
-    outcomes: tuple[Outcome, ...]
-    effect: Outcome | None
-    capacity: CapacitySection | None
-    costs: tuple[UnitCost, ...]
-    currency: str
+    wanted: Wanted
     levers: tuple[str, ...]
     path: Path
     text: str
+    more: tuple[Further, ...] = ()
+    optimum: Mapping[str, Any] | None = None
 
     @property
     def base(self) -> Config:
@@ -131,13 +128,36 @@ def load(path: str | Path, *, realizations: int | None = None, agents: int | Non
     _stop_at(document)
     chosen = [_config(document, section, base, draft) for draft in drawn]
     _stop_at(document)
-    world = _tried(document, chosen, drawn)
+    worlds = small_worlds(document, [config for config in chosen if config is not None], drawn)
     _stop_at(document)
-    study = _answers(document, layout, section, drawn, chosen, world)
+    more = further(worlds, base.run.every)
+    observables = (*worlds[0].observables, *(each.observable for each in more))
+    asked = wanted(document, section, base, worlds[0], observables)
+    scenarios = tuple(
+        Scenario(
+            draft.name, config, tuple(change.text for change in draft.changes), draft.why,
+            asked.measures_cost(document, draft, world), draft.levers, draft.group,
+        )
+        for draft, config, world in zip(drawn, chosen, worlds, strict=True) if config is not None
+    )  # fmt: skip
     _stop_at(document)
-    return dataclasses.replace(
-        study, realizations=realizations or section.realizations, path=file, text=raw.decode("utf-8-sig")
-    )
+    title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"
+    return Study(
+        title, scenarios, realizations or section.realizations, asked, tuple(section.levers), file,
+        raw.decode("utf-8-sig"), more,
+    )  # fmt: skip
+
+
+def with_policies(study: Study, found: Mapping[str, Any]) -> Study:
+    """A study with the policies that were found as further scenarios."""
+    scenarios = list(study.scenarios)
+    for each in found["policies"]:
+        changes = tuple(Change(key, value, ()).text for key, value in each["changes"])
+        config = configs.load(study.base.path, [*study.base.overrides, *changes])
+        why = f"found {each['how']} with {each['simulations']:,.0f} simulations"
+        cost = study.wanted.closed_cost(small_world(study.base, changes).params)
+        scenarios.append(Scenario(each["name"], config, changes, why, cost))
+    return dataclasses.replace(study, scenarios=tuple(scenarios), optimum=found)
 
 
 def _stop_at(document: Document) -> None:
@@ -219,103 +239,3 @@ def _relocate(document: Document, problem: str, changes: list[Change], origin: t
 
 def _config(document: Document, section: StudySection, base: Config, draft: Draft) -> Config | None:
     return _loaded(document, base.path, draft.changes, draft.origin, base.overrides) if draft.changes else base
-
-
-def _tried(document: Document, chosen: list[Config | None], drawn: list[Draft]) -> World | None:
-    """Build each scenario small: all must observe the same things in the same places. The baseline's small world."""
-    first: World | None = None
-    for config, draft in zip(chosen, drawn, strict=True):
-        assert config is not None
-        try:
-            world = _small(config)
-        except InputError as error:
-            for problem in error.problems:
-                document.report(draft.origin, f"its world cannot be built: {problem}", key=True)
-            continue
-        first = world if first is None else first
-        mine, others = ((sorted(each.name for each in w.observables), w.coords) for w in (world, first))
-        if mine != others:
-            document.report(
-                draft.origin,
-                f"asked for the observables and labels of the base ({others}), got {mine}; "
-                "write changes that keep them",
-                key=True,
-            )
-    return first
-
-
-def _small(config: Config) -> World:
-    key, agents = agents_setting(config.settings) or ("", 0)
-    if agents is not None and agents <= SMALL:
-        return configs.build_world(config)
-    try:
-        small = configs.load(config.path, [*config.overrides, f"{key}={SMALL}"])
-    except InputError:
-        small = config
-    return configs.build_world(small)
-
-
-def _answers(
-    document: Document,
-    layout: StudyLayout,
-    section: StudySection,
-    drawn: list[Draft],
-    chosen: list[Config | None],
-    world: World | None,
-) -> Study:
-    """Outcomes, capacity and costs, checked against what the world observes."""
-    observables = world.observables if world else ()
-
-    def tried(path: tuple[str | int, ...], make: Any, *values: Any, key: bool = False) -> Any:
-        try:
-            return make(*values)
-        except ValueError as error:
-            document.report(path, str(error), key=key)
-            return None
-
-    wanted = [
-        tried((*ROOT, "outcomes", number), of.outcome, text, observables)
-        for number, text in enumerate(section.outcomes)
-    ]
-    outcomes = tuple(filter(None, wanted)) or of.usual(observables)
-    totals = [each for each in outcomes if each.kind == "total"]
-    effect = next((each for each in totals if each.variable == "deaths"), totals[0] if totals else None)
-    if section.effect is not None:
-        effect = tried((*ROOT, "effect"), of.outcome, section.effect, observables)
-        if effect is not None and effect not in outcomes:
-            outcomes = (*outcomes, effect)
-    capacity = section.capacity
-    if capacity is not None:
-        tried((*ROOT, "capacity", "variable"), of.outcome, f"days of {capacity.variable}", observables)
-    currencies: dict[str, tuple[str | int, ...]] = {}
-    costs = []
-    for name, value in section.costs.items():
-        place: tuple[str | int, ...] = (*ROOT, "costs", name)
-        outcome = tried(place, of.costed, name, observables, key=True)
-        amount = tried(place, of.money, value)
-        if amount is not None:
-            currencies.setdefault(amount[1], place)
-        if outcome is not None and amount is not None:
-            costs.append(UnitCost(outcome, amount[0], name))
-    scenarios = []
-    for draft, config in zip(drawn, chosen, strict=True):
-        total = 0.0
-        for value, place in draft.costs:
-            amount = tried(place, of.money, value)
-            if amount is not None:
-                currencies.setdefault(amount[1], place)
-                total += amount[0]
-        assert config is not None
-        changes = tuple(change.text for change in draft.changes)
-        scenarios.append(Scenario(draft.name, config, changes, draft.why, total, draft.levers))
-    for currency, place in list(currencies.items())[1:]:
-        document.report(
-            place, f"asked for one currency, got {currency} after {next(iter(currencies))}; write all alike"
-        )
-    currency = next(iter(currencies), "")
-    levers = tuple(section.levers)
-    title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"
-    return Study(
-        title, tuple(scenarios), section.realizations, outcomes, effect, capacity, tuple(costs), currency, levers,
-        Path(), "",
-    )  # fmt: skip

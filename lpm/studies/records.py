@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,11 @@ from lpm.errors import InputError
 from lpm.provenance import differences
 from lpm.settings import Calendar
 from lpm.studies.layout import CapacitySection
+from lpm.studies.objective import Risk
 from lpm.studies.outcomes import Outcome, UnitCost
-from lpm.studies.plan import Study
+
+if TYPE_CHECKING:
+    from lpm.studies.plan import Study
 
 FOLDER, ABOUT = "runs", "study.json"
 NOT_RUN = "not run yet"
@@ -56,6 +59,7 @@ class Told:
     changes: tuple[str, ...]
     cost: float
     levers: tuple[str, ...]
+    group: str
 
 
 class Recorded(NamedTuple):
@@ -70,7 +74,7 @@ class Recorded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """All that answers need beside the runs; see `Study` for what is not explained here.
+    """All that answers need beside the runs; see `Study` and `Wanted` for what is not explained here.
 
     Args:
         start: first day as a text, or None.
@@ -82,6 +86,8 @@ class About:
         coords: labels of the dims.
         identity: what the runs depend on; they are gone on with only if it is the same.
         attributes: provenance.
+        worth, risk: by which policies are judged.
+        optimum: what `optimum.json` holds, if a policy was optimised.
     """
 
     title: str
@@ -91,6 +97,7 @@ class About:
     effect: Outcome | None
     capacity: CapacitySection | None
     costs: tuple[UnitCost, ...]
+    prices: tuple[tuple[str, float], ...]
     currency: str
     levers: tuple[str, ...]
     start: str | None
@@ -102,6 +109,9 @@ class About:
     coords: Mapping[str, tuple[str, ...]]
     identity: Mapping[str, str]
     attributes: Mapping[str, Any]
+    worth: float
+    risk: Risk
+    optimum: Mapping[str, Any] | None
 
     @property
     def calendar(self) -> Calendar:
@@ -129,7 +139,9 @@ class About:
 
 def told(study: Study) -> tuple[Told, ...]:
     """A study's scenarios as `About` keeps them."""
-    return tuple(Told(each.name, each.why, each.changes, each.cost, each.levers) for each in study.scenarios)
+    return tuple(
+        Told(each.name, each.why, each.changes, each.cost, each.levers, each.group) for each in study.scenarios
+    )
 
 
 def begin(path: Path, about: About) -> About:
@@ -147,7 +159,7 @@ def begin(path: Path, about: About) -> About:
     except InputError:
         if (path / ABOUT).exists():
             raise
-        _publish(path / ABOUT, json.dumps(dataclasses.asdict(about), indent=1).encode())
+        publish(path / ABOUT, json.dumps(dataclasses.asdict(about), indent=1).encode())
         before = read(path)
     changed = differences(before.identity, about.identity)
     if changed:
@@ -161,7 +173,7 @@ def begin(path: Path, about: About) -> About:
         about, realizations=max(about.realizations, before.realizations), attributes=before.attributes
     )
     if now != before:
-        _publish(path / ABOUT, json.dumps(dataclasses.asdict(now), indent=1).encode())
+        publish(path / ABOUT, json.dumps(dataclasses.asdict(now), indent=1).encode())
     return now
 
 
@@ -185,10 +197,12 @@ def read(path: str | Path) -> About:
                 "effect": found["effect"] and Outcome(**found["effect"]),
                 "capacity": found["capacity"] and CapacitySection(**found["capacity"]),
                 "costs": tuple(UnitCost(**each | {"outcome": Outcome(**each["outcome"])}) for each in found["costs"]),
+                "prices": tuple((layer, amount) for layer, amount in found["prices"]),
                 "levers": tuple(found["levers"]),
                 "observables": tuple((name, tuple(dims), *rest) for name, dims, *rest in found["observables"]),
                 "shapes": {name: (tuple(shape), dtype) for name, (shape, dtype) in found["shapes"].items()},
                 "coords": {dim: tuple(labels) for dim, labels in found["coords"].items()},
+                "risk": Risk(**found["risk"]),
             }
         )
     except OSError:
@@ -202,7 +216,7 @@ def read(path: str | Path) -> About:
         ) from None
 
 
-def _publish(file: Path, content: bytes) -> None:
+def publish(file: Path, content: bytes) -> None:
     """Write a file that appears as a whole, and reaches the disk."""
     part = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
     part.write_bytes(content)
@@ -237,7 +251,7 @@ def complete(path: Path, unit: Unit) -> bool:
 
 def write_failure(path: Path, unit: Unit, reason: str) -> None:
     """Keep why a run failed."""
-    _publish(path / FOLDER / f"{unit.name}.failed", f"{reason}\n".encode())
+    publish(path / FOLDER / f"{unit.name}.failed", f"{reason}\n".encode())
 
 
 def missing(path: Path, about: About) -> list[tuple[Unit, str]]:

@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpm.studies import compare, economics, page, records
+from lpm.studies import compare, economics, hub, page, records, sensitivity
 
 if TYPE_CHECKING:
     import xarray as xr
 
 ANSWERS, TABLE, COSTS, PAGE = "answers.zarr", "answers.csv", "costs.csv", "report.html"
+SENSITIVITY = "sensitivity.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +53,19 @@ def collect(path: str | Path) -> Written:
     shutil.rmtree(path / ANSWERS, ignore_errors=True)
     dataset.to_zarr(path / ANSWERS, mode="w", consolidated=False, zarr_format=3)
     _write_csv(path / TABLE, list(compare.rows(dataset)))
-    _write_csv(path / COSTS, [dataclasses.asdict(each) for each in economics.cost_effects(dataset)])
-    (path / PAGE).write_text(page.page(dataset, about), encoding="utf-8")
+    _write_csv(path / SENSITIVITY, list(sensitivity.rows(dataset, about)))
+    hub.write(path, about)
+    options = shown(dataset, about)
+    _write_csv(path / COSTS, [dataclasses.asdict(each) for each in economics.cost_effects(options[0])])
+    (path / PAGE).write_text(page.page(*options), encoding="utf-8")
     return Written(dataset, about, store, path / ANSWERS, path / TABLE, path / PAGE)
+
+
+def shown(dataset: xr.Dataset, about: records.About) -> tuple[xr.Dataset, records.About]:
+    """Without the points of a Sobol design, which are too many to look at and no options."""
+    places = [place for place, each in enumerate(about.scenarios) if each.group != "sobol"]
+    scenarios = tuple(about.scenarios[place] for place in places)
+    return dataset.isel(scenario=places), dataclasses.replace(about, scenarios=scenarios)
 
 
 def _write_csv(file: Path, lines: list[dict[str, object]]) -> None:

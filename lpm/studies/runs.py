@@ -18,8 +18,9 @@ from lpm.provenance import identity, provenance
 from lpm.runner import Interrupted, writing
 from lpm.settings import Calendar
 from lpm.signals import Signals
-from lpm.studies import records
-from lpm.studies.plan import Scenario, Study
+from lpm.studies import optimise, records
+from lpm.studies.objective import Risk
+from lpm.studies.plan import Scenario, Study, with_policies
 from lpm.studies.records import About, Unit
 from lpm.world import World
 
@@ -50,7 +51,8 @@ def run(
     Args:
         study: from `plan.load`.
         out: a directory that is made, or empty unless `resumed` or `task`.
-        task: (i, n) for the i-th of n parts, counted from 1; None for all.
+        task: (i, n) for the i-th of n parts, counted from 1; None for all. (0, n) finds the policy that the study asks
+            for, before the others.
         resumed: go on with the study in `out`.
         progress: called after each run with how many are done, and of how many.
         say: called with a line for people.
@@ -64,13 +66,18 @@ def run(
         Interrupted: on Ctrl-C and SIGTERM; runs that had ended are kept.
         Unwritable: if the disk refuses a write.
     """
-    if task is not None and not 1 <= task[0] <= task[1]:
-        raise InputError(f"--task: asked for I/N with I from 1 to N, got {task[0]}/{task[1]}; write --task 1/10")
+    if task is not None and not (study.wanted.policy is None) <= task[0] <= task[1]:
+        raise InputError(
+            f"--task: asked for I/N with I from 1 to N, got {task[0]}/{task[1]}; write for example --task 1/10"
+        )
     base = build_world(study.base)
     for caution in base.cautions:
         say(f"Note: {caution}")
-    about = _about(study, base)
     path = directory.writable(Path(out)) if resumed or task else directory.new(out)
+    study = _optimised(study, path, task, say)
+    if task is not None and task[0] == 0:
+        return path
+    about = _about(study, base)
     with writing(path, again, "all runs that had ended are intact"), Signals() as signals:
         about = records.begin(path, about)
         mine = about.units if task is None else part(about.units, *task)
@@ -79,7 +86,7 @@ def run(
         for scenario in dict.fromkeys(unit.scenario for unit in waiting):
             world = _world(study.scenarios[scenario], base) if scenario else base
             for unit in (unit for unit in waiting if unit.scenario == scenario):
-                stopped = stopped or not _one(study, world, unit, path, signals)
+                stopped = stopped or not _one(study, world, unit, path, about, signals)
                 done += not stopped
                 if stopped or (signals.stop and done < len(mine)):
                     left = len(records.missing(path, about))
@@ -92,6 +99,23 @@ def run(
     return path
 
 
+def _optimised(study: Study, path: Path, task: tuple[int, int] | None, say: Callable[[str], None]) -> Study:
+    """The study with the policy that it asks for, found now or before."""
+    policy = study.wanted.policy
+    if policy is None:
+        return study
+    found = optimise.kept(path, policy)
+    if found is None and task is not None and task[0]:
+        raise InputError(
+            f"--task: asked for a part of a study whose policy is not found yet, got {task[0]}/{task[1]}; do "
+            f"`--task 0/{task[1]}` first, which finds it"
+        )
+    if found is None:
+        found = optimise.optimise(policy, say)
+        optimise.keep(path, found)
+    return with_policies(study, found)
+
+
 def _world(scenario: Scenario, base: World) -> World | LpmError:
     """A scenario's world, with the base's arrays wherever the values are the same, or why it cannot be built.
 
@@ -101,16 +125,22 @@ def _world(scenario: Scenario, base: World) -> World | LpmError:
         world = build_world(scenario.config)
     except LpmError as error:
         return error
-    mine, tree = jax.tree.flatten(world.state.fixed)
-    its, other = jax.tree.flatten(base.state.fixed)
-    if str(tree) != str(other):
-        return world
-    shared = [b if np.shape(a) == np.shape(b) and np.array_equal(a, b) else a for a, b in zip(mine, its, strict=True)]
-    return dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=jax.tree.unflatten(tree, shared)))
+    fixed = {name: _shared(entry, base.state.fixed.get(name)) for name, entry in world.state.fixed.items()}
+    return dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=fixed))
 
 
-def _one(study: Study, world: World | LpmError, unit: Unit, path: Path, signals: Signals) -> bool:
-    """Simulate one run and write it, or why it failed; False if it was stopped."""
+def _shared(entry: Any, other: Any) -> Any:
+    """An entry of the state, with another's arrays wherever they are equal."""
+    mine, tree = jax.tree.flatten(entry)
+    its, like = jax.tree.flatten(other)
+    if str(tree) != str(like):
+        return entry
+    same = [b if np.shape(a) == np.shape(b) and np.array_equal(a, b) else a for a, b in zip(mine, its, strict=True)]
+    return jax.tree.unflatten(tree, same)
+
+
+def _one(study: Study, world: World | LpmError, unit: Unit, path: Path, about: About, signals: Signals) -> bool:
+    """Simulate one run and write it, or why it failed; False if it was stopped. What is not observed is 0."""
     begun, run = time.perf_counter(), study.base.run
     try:
         if isinstance(world, LpmError):
@@ -122,6 +152,8 @@ def _one(study: Study, world: World | LpmError, unit: Unit, path: Path, signals:
         return True
     if found is None:
         return False
+    absent = {name: each for name, each in about.shapes.items() if name not in found}
+    found |= {name: np.zeros((about.steps // about.every, *shape), dtype) for name, (shape, dtype) in absent.items()}
     records.write_run(path, unit, found, time.perf_counter() - begun)
     return True
 
@@ -160,23 +192,26 @@ def simulated(
 
 def _about(study: Study, base: World) -> About:
     """All that answers need, and what the runs depend on."""
-    run = study.base.run
+    run, wanted = study.base.run, study.wanted
     shapes = batch.Engine(base, run.seed, 1, run.every).shapes()
+    shapes |= {each.observable.name: (each.shape, each.dtype) for each in study.more}
+    observables = (*base.observables, *(each.observable for each in study.more))
     return About(
         title=study.title,
         scenarios=records.told(study),
         realizations=study.realizations,
-        outcomes=study.outcomes,
-        effect=study.effect,
-        capacity=study.capacity,
-        costs=study.costs,
-        currency=study.currency,
+        outcomes=wanted.outcomes,
+        effect=wanted.effect,
+        capacity=wanted.capacity,
+        costs=wanted.costs,
+        prices=wanted.prices,
+        currency=wanted.currency,
         levers=study.levers,
         start=None if run.calendar.start is None else run.calendar.start.isoformat(),
         steps=run.calendar.steps,
         every=run.every,
         scale=float(base.scale),
-        observables=tuple((o.name, o.dims, o.units, o.long_name, o.over) for o in base.observables),
+        observables=tuple((o.name, o.dims, o.units, o.long_name, o.over) for o in observables),
         shapes={name: (shape, dtype.str) for name, (shape, dtype) in shapes.items()},
         coords={dim: tuple(labels) for dim, labels in base.coords.items()},
         identity=_identity(study, base),
@@ -190,6 +225,9 @@ def _about(study: Study, base: World) -> About:
             "cautions": "\n".join(base.cautions),
             "title": study.title,
         },
+        worth=wanted.worth,
+        risk=wanted.policy.risk if wanted.policy else Risk(),
+        optimum=study.optimum,
     )
 
 

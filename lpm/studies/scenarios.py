@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lpm.studies.layout import HypercubeSection, ScenarioSection, StudySection
+from lpm.studies.layout import HypercubeSection, ScenarioSection, SobolSection, StudySection
 
 Path = tuple[str | int, ...]
 BETWEEN = " + "  # names of levers
@@ -58,6 +58,11 @@ class Draft:
     costs: tuple[tuple[Any, Path], ...] = ()
     levers: tuple[str, ...] = ()
 
+    @property
+    def group(self) -> str:
+        """The word of the study that it comes from; "" for the baseline."""
+        return str(self.origin[1]) if len(self.origin) > 1 else ""
+
 
 def drafts(section: StudySection, data: Any) -> list[Draft]:
     """All scenarios but the baseline, in the order of the file.
@@ -71,6 +76,8 @@ def drafts(section: StudySection, data: Any) -> list[Draft]:
     found += _grid(section.grid)
     if section.latin_hypercube is not None:
         found += _hypercube(section.latin_hypercube)
+    if section.sobol is not None:
+        found += _sobol(section.sobol)
     return found
 
 
@@ -170,13 +177,35 @@ def _hypercube(section: HypercubeSection) -> list[Draft]:
     unit = latin_hypercube(section.draws, len(section.over), section.seed)
     found = []
     for number, row in enumerate(unit):
-        changes = tuple(
-            Change(key, float(f"{low + (high - low) * share:.6g}"), ("study", "latin_hypercube", "over", key))
-            for (key, (low, high)), share in zip(section.over.items(), row, strict=True)
-        )
+        changes = _within(section.over, row, "latin_hypercube")
         short = zip(shortened(tuple(section.over)), changes, strict=True)
         why = ", ".join(f"{key}={change.value:g}" for key, change in short)
         found.append(Draft(f"draw {number + 1}", changes, ("study", "latin_hypercube"), why))
+    return found
+
+
+def _within(over: Mapping[str, tuple[float, float]], row: np.ndarray, word: str) -> tuple[Change, ...]:
+    """Shares of the ways between lowest and highest values as changes."""
+    return tuple(
+        Change(key, float(f"{low + (high - low) * share:.6g}"), ("study", word, "over", key))
+        for (key, (low, high)), share in zip(over.items(), row, strict=True)
+    )
+
+
+def _sobol(section: SobolSection) -> list[Draft]:
+    """Row by row: A, B, and A with each setting in turn as B has it (Saltelli et al. 2010, table 2)."""
+    settings = len(section.over)
+    unit = latin_hypercube(section.draws, 2 * settings, section.seed)
+    found = []
+    for number, row in enumerate(unit):
+        a, b = row[:settings], row[settings:]
+        points = {"A": a, "B": b}
+        for place, name in enumerate(shortened(tuple(section.over))):
+            points[f"A with {name} of B"] = np.where(np.arange(settings) == place, b, a)
+        found += [
+            Draft(f"sobol {number + 1} {name}", _within(section.over, point, "sobol"), ("study", "sobol"))
+            for name, point in points.items()
+        ]
     return found
 
 

@@ -82,6 +82,33 @@ def test_a_benchmark_runs_small(script: str, tmp_path: Path) -> None:
     assert run(BENCHMARKS / script, "--small", folder=tmp_path)
 
 
+WITHOUT = "import sys; sys.modules |= dict.fromkeys({'zarr', 'xarray', 'pydantic', 'flax', 'scipy', 'pandas'}); "
+
+
+def test_contacts_of_the_gpu_benchmark_are_mutual_and_seats_are_taken_once(tmp_path: Path) -> None:
+    program = f"""{WITHOUT}sys.path.insert(0, {str(BENCHMARKS)!r})
+import gpu, numpy as np
+rows = np.asarray(gpu.contacts(5120, 0, 5120))
+for there, back in zip(rows[0::2], rows[1::2]):
+    assert (there[back] == np.arange(5120)).all() and (np.bincount(there) == 1).all()
+homes, places = gpu.homes_and_places(2, 5120)
+members, group = np.asarray(places.rows[0]), np.asarray(places.group)
+assert (group[members] == np.arange(members.shape[1])).all() and (np.bincount(members.reshape(-1)) <= 1).all()
+assert (group < members.shape[1]).sum() == members.size
+print('mutual')"""
+    assert run("-c", program, folder=tmp_path) == "mutual\n"
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_small_with_jax_and_numpy_alone(tmp_path: Path) -> None:
+    program = f"{WITHOUT}sys.path.insert(0, {str(BENCHMARKS)!r}); import gpu; gpu.main()"
+    run("-c", program, "--small", "--out", "gpu.json", folder=tmp_path)
+    parts = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["parts"]
+    assert [parts["bits"][kind]["epidemic"] for kind in ("graph", "groups")] == [True, True]
+    assert [parts[f"gradient-{kind}"]["finite"] for kind in ("graph", "groups")] == [True, True]
+    assert (parts["graph-10M"]["tables"], parts["graph-10M"]["last_agents_right"]) == (2, True)
+
+
 @pytest.mark.slow
 def test_every_peer_runs_small(tmp_path: Path) -> None:
     needs_compiler()

@@ -15,7 +15,13 @@ from tests.calibration import growth
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
-QUICK = ("calibrate.realizations=20", "calibrate.starts=1", "calibrate.iterations=4", "calibrate.draws=20")
+QUICK = (
+    "calibrate.realizations=20",
+    "calibrate.starts=1",
+    "calibrate.iterations=4",
+    "calibrate.draws=20",
+    "calibrate.checks={recovery: 1, profiles: none}",
+)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -40,11 +46,14 @@ def test_the_school_is_fitted_from_its_config(
     status, said, errors = run(monkeypatch, capsys, "school-influenza-1978", "--out", str(out), *sets)
     assert status == 0, errors
     assert re.search(r"transmission +\d\.\d+ +\d\.\d+ to \d\.\d+", said)
-    assert "of the data lie within the 90 % band" in said
+    assert "of the 14 counts lie within the 90 % band" in said
+    assert re.search("Verdict: (do not )?believe it", said)
     written = json.loads((out / "fit.json").read_text("utf-8"))
     values = {row["name"]: row["estimate"] for row in written["parameters"]}
     assert 3 < values["transmission"] * values["infectious_days"] < 5.5
     assert (out / "fit.png").stat().st_size > 10_000
+    assert "Does the same fit find what is known?" in (out / "fit.html").read_text("utf-8")
+    assert written["verdict"] in said
     drawn = xr.open_zarr(out / "fit.zarr", group="posterior_predictive", consolidated=False)
     assert drawn["infectious"].sizes["time_infectious"] == 14
     again = run(monkeypatch, capsys, "school-influenza-1978", "--out", str(out))

@@ -96,6 +96,21 @@ def test_adam_finds_what_levenberg_marquardt_finds() -> None:
     assert (np.abs(apart) < 0.1).all()
 
 
+def test_everybody_is_fitted_from_a_sample_without_another_jacobian() -> None:
+    """A sample of all: the same fit, and of the whole only plain simulations."""
+    data = growth.problem()
+    direct = calibration.fit(data, realizations=2, starts=2)
+    said: list[str] = []
+    found = calibration.coarse_to_fine(data, data, realizations=2, coarse_realizations=2, progress=said.append)
+    assert (np.abs(found.z - direct.z) < 0.1 * np.sqrt(np.diag(direct.covariance))).all()
+    np.testing.assert_allclose(found.covariance, direct.covariance, rtol=0.05)
+    assert found.coarse is not None
+    assert found.simulations - found.coarse.simulations <= 2 * (2 + 1 + 2)  # two steps, a last look, two averages
+    other = calibration.Problem(data.world, data.calendar, (growth.FIRST,), data.streams)
+    with pytest.raises(ValueError, match="the same unknowns"):
+        calibration.coarse_to_fine(other, data)
+
+
 def test_rejection_keeps_draws_around_the_estimate() -> None:
     data = growth.problem()
     fit = calibration.fit(data, realizations=2, starts=1)

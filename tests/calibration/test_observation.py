@@ -24,7 +24,7 @@ def expected(stream: observation.Stream, seen: np.ndarray, scale: float = 1.0, *
     operator = {"delay": jnp.asarray(delay), "gather": jnp.asarray(gather), "weekday": weekday}
     chosen = observation.first_parameters([stream])[stream.name] | params  # type: ignore[operator]
     found = observation.expected(
-        jnp.asarray(seen, jnp.float32), stream.observable, stream.by, stream.regions, operator, chosen, scale
+        jnp.asarray(seen, jnp.float32), stream.observable, stream.dims, stream.regions, operator, chosen, scale
     )
     return np.asarray(found)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from lpm import cli
 from lpm.errors import InputError
 from lpm.studies import command, plan, report, runs
-from lpm.studies.page import number
+from lpm.studies.markup import number
 from tests.studies.town import NAMES, Files, write
 
 VOID = {"meta", "br"}

@@ -9,8 +9,9 @@ import pytest
 from lpm.config import load as load_config
 from lpm.config import shipped
 from lpm.errors import InputError
+from lpm.schema import export_study_schema
 from lpm.schema_yaml import parse
-from lpm.studies import outcomes, plan
+from lpm.studies import compare, outcomes, plan, runs
 from lpm.studies.layout import HypercubeSection
 from lpm.studies.scenarios import latin_hypercube, shifted
 from tests.studies.town import NAMES, write
@@ -182,3 +183,29 @@ def test_shifted_there_and_back_is_where_it_was() -> None:
 def test_an_amount_without_a_currency_or_in_another_notation_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="asked for an amount with its currency"):
         outcomes.money(text)
+
+
+def test_the_schema_for_editors_is_that_of_the_code() -> None:
+    file = Path(__file__).parents[2] / "configs" / "study-schema.json"
+    current = json.dumps(export_study_schema(), indent=2) + "\n"
+    assert file.read_text(encoding="utf-8") == current, "write json.dumps(export_study_schema(), indent=2) there anew"
+
+
+@pytest.mark.parametrize("name", sorted(shipped(studies=True)))
+def test_shipped_studies_have_only_keys_of_the_schema(name: str) -> None:
+    schema = export_study_schema()
+    data = parse(shipped(studies=True)[name].read_bytes(), name).data
+    assert set(data) <= set(schema["properties"])
+    assert set(data["study"]) <= set(schema["$defs"]["StudySection"]["properties"])
+    assert set(data["study"].get("optimise", {})) <= set(schema["$defs"]["OptimiseSection"]["properties"])
+
+
+def test_what_only_a_scenario_observes_may_be_asked_for(tmp_path: Path) -> None:
+    tested = "{tested: {set: {settings.interventions.testing: {screening: 0.5}}}}"
+    study = plan.load(write(tmp_path, HEAD + f"  scenarios: {tested}\n  costs: {{per test: 5 USD}}\n"))
+    assert {each.observable.name for each in study.more} == {"tests", "positives", "isolated"}
+    path = runs.run(study, tmp_path / "out")
+    answers = compare.answers(path)
+    assert not answers["tests"].sel(scenario="baseline").any()
+    assert (answers["tests"].sel(scenario="tested") > 0).all()
+    assert answers["cost"].sel(scenario="tested").values == pytest.approx(5 * answers["tests"][1].values)

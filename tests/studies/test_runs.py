@@ -132,6 +132,20 @@ def test_a_study_killed_and_resumed_is_the_unbroken_one(how: signal.Signals, don
     same(lpm.open(tmp_path / "out").load(), lpm.open(done.out).load())
 
 
+@pytest.mark.slow
+def test_two_hundred_runs_killed_half_way_and_resumed_are_the_unbroken_ones(tmp_path: Path) -> None:
+    small, many = CONFIG.replace("agents: 2000", "agents: 500"), STUDY.replace("realizations: 3", "realizations: 50")
+    whole = runs.run(plan.load(write(tmp_path / "whole", many, small)), tmp_path / "whole" / "out")
+    collect(whole)
+    write(tmp_path / "broken", many, small)
+    assert killed_after(tmp_path / "broken", 100, signal.SIGKILL) == -signal.SIGKILL
+    out = tmp_path / "broken" / "out"
+    assert 50 < len(records.missing(out, records.read(out))) <= 100
+    runs.run(plan.load(tmp_path / "broken" / "study.yaml"), out, resumed=True)
+    collect(out)
+    same(lpm.open(out).load(), lpm.open(whole).load())
+
+
 def test_realizations_can_be_added(done: Files, tmp_path: Path) -> None:
     runs.run(plan.load(write(tmp_path), realizations=1), tmp_path / "out")
     first = (tmp_path / "out" / "runs" / "0000-00000.npz").stat().st_mtime_ns

@@ -1,0 +1,155 @@
+"""How many simulations a search by derivatives needs for the best policy, and how many searches without them need.
+
+The dials of `nyc-best-policy` in a city of 20,000 with as many infections from outside as to make the epidemic certain.
+All searches see the same draws; each counts a run as one simulation. What is found is then run with fresh draws.
+
+    python benchmarks/bench_policy.py --seed 1 --way derivatives     # also simplex, evolution; seeds 1, 2, 3
+    python benchmarks/bench_policy.py --table
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pickle
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine, save
+
+from lpm.studies import optimise, plan
+from lpm.studies.objective import Found, Problem, Trials
+from lpm.studies.search import affordable, descend, simplex
+
+FILE = Path(__file__).parent / "results" / "policy.json"
+SEEDS, WAYS = (1, 2, 3), ("derivatives", "simplex", "evolution")
+MOST = {"derivatives": 1500, "simplex": 2000, "evolution": 2000}
+AGENTS, PER_DAY, REALIZATIONS, CONFIRMED = 20_000, 240, 8, 40
+
+
+class Enough(Exception):
+    """All simulations are spent."""
+
+
+def evolution(problem: Problem, most: float, seed: int) -> Found:
+    """SciPy's differential evolution with its own settings but a smaller population, begun at the base."""
+    from scipy.optimize import differential_evolution
+
+    trials = Trials(problem, most, lambda line: None)
+
+    def value(x: np.ndarray) -> float:
+        if not trials.left(problem.of_burdens):
+            raise Enough
+        return trials.point(affordable(problem, x)).value
+
+    bounds = [(0.0, 1.0)] * len(problem.start)
+    try:
+        start = np.clip(problem.start, 0, 1)
+        differential_evolution(value, bounds, x0=start, popsize=6, maxiter=10_000, seed=seed, polish=False, tol=0)
+    except Enough:
+        pass
+    return trials.found("out of simulations")
+
+
+def policy(seed: int) -> optimise.Policy:
+    """The study's policy in the city of the benchmark."""
+    small = f"  set:\n    settings.people.agents: {AGENTS}\n    settings.importation.0.per_day: {PER_DAY}\n"
+    text = plan.find("nyc-best-policy").read_text("utf-8").replace("    agents: 880419\n", "")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "study.yaml"
+        file.write_text(text.replace("  set:", small, 1), "utf-8")
+        found = plan.load(file).wanted.policy
+    assert found is not None
+    return dataclasses.replace(found, seed=seed, realizations=REALIZATIONS)
+
+
+def remembered(problem: Problem, seed: int) -> Problem:
+    """The problem with a file of what was simulated, so that a search that is cut off is gone on with at no cost."""
+    file = Path(tempfile.gettempdir()) / f"lpm-bench-policy-{seed}.pickle"
+    known: dict[bytes, np.ndarray] = pickle.loads(file.read_bytes()) if file.is_file() else {}
+
+    def burdens(x: np.ndarray) -> np.ndarray:
+        key = x.tobytes()
+        if key not in known:
+            known[key] = problem.burdens(x)
+            if len(known) % 10 == 0:
+                file.write_bytes(pickle.dumps(known))
+        return known[key]
+
+    return dataclasses.replace(problem, burdens=burdens)
+
+
+def measured(seed: int, way: str) -> dict[str, object]:
+    """One search, and its end with fresh draws."""
+    asked = policy(seed)
+    problem = remembered(optimise.posed(asked), seed)
+    if way == "derivatives":
+        found = descend(problem, MOST[way])
+    elif way == "simplex":
+        found = simplex(problem, MOST[way], seed=seed)
+    else:
+        found = evolution(problem, MOST[way], seed)
+    fresh = optimise.posed(dataclasses.replace(asked, seed=seed + 1000, realizations=CONFIRMED))
+    ends = {"found": found.best.dials, "base": problem.start}
+    confirmed = {name: float(fresh.burdens(x).mean() + fresh.cost(x)) for name, x in ends.items()}
+    return {
+        "path": [[point.simulations, point.value] for point in found.path],
+        "simulations": found.simulations,
+        "ended": found.ended,
+        "dials": dict(zip([d.label for d in asked.dials.dials], asked.dials.values(found.best.dials), strict=True)),
+        "fresh": confirmed,
+    }
+
+
+def reached(path: list[list[float]], value: float) -> float | None:
+    """Simulations after which a search was as low as a value."""
+    return next((spent for spent, least in path if least <= value), None)
+
+
+def table(results: dict[str, dict[str, Any]]) -> None:
+    """For each seed: simulations until within 1 % of where the derivatives ended, and the values with fresh draws."""
+    print("seed  way          simulations  to within 1 %   value, bn  fresh, bn  base, bn")
+    factors: dict[str, list[float]] = {way: [] for way in WAYS[1:]}
+    for seed, ways in sorted(results.items()):
+        if "derivatives" not in ways:
+            continue
+        goal = 1.01 * ways["derivatives"]["path"][-1][1]
+        own = reached(ways["derivatives"]["path"], goal)
+        for way in [each for each in WAYS if each in ways]:
+            found = ways[way]
+            spent = reached(found["path"], goal)
+            if way in factors and own:
+                factors[way].append((spent or found["simulations"]) / own)
+            said = f"{spent:,.0f}" if spent else f"not in {found['simulations']:,.0f}"
+            fresh = found["fresh"]
+            numbers = [found["path"][-1][1], fresh["found"], fresh["base"]]
+            values = " ".join(f"{number / 1e9:9.2f}" for number in numbers)
+            print(f"{seed:>4}  {way:11} {found['simulations']:>12,.0f}  {said:>13}   {values}")
+    for way, each in factors.items():
+        if each:
+            print(f"{way}: at least {statistics.median(each):.1f} times as many, {min(each):.1f} to {max(each):.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, choices=SEEDS)
+    parser.add_argument("--way", choices=WAYS)
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    kept = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {"results": {}}
+    if asked.table:
+        table(kept["results"])
+        return
+    for seed in [asked.seed] if asked.seed else SEEDS:
+        for way in [asked.way] if asked.way else WAYS:
+            kept["results"].setdefault(str(seed), {})[way] = measured(seed, way)
+            save(FILE, kept | {"machine": machine()})
+    table(kept["results"])
+
+
+if __name__ == "__main__":
+    main()

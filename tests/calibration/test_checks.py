@@ -1,0 +1,76 @@
+"""Checks of a fit: right ones are believed, wrong ones are not, and the page says so and asks nothing of a network."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpm import calibration
+from lpm.calibration import checks, page, picture
+from lpm.calibration.problem import Problem, with_counts
+from lpm.calibration.recovery import Recovery
+from tests.calibration import growth
+
+
+def fitted(problem: Problem, **asked: object) -> tuple[calibration.Fit, calibration.Predictive]:
+    fit = calibration.fit(problem, realizations=2, starts=2, averages=1)
+    return fit, calibration.predict(fit, 200)
+
+
+def test_a_right_model_is_believed() -> None:
+    slow = calibration.Parameter("growth", ("growth",), 0, 0.2)
+    fit, predictive = fitted(growth.problem(growth.FIRST, slow))
+    found = checks.check(fit, predictive, repeats=2, profiled=("growth",), prior_repeats=2)
+    assert found.belief == "believe it", found.findings
+    assert found.recovery is not None
+    assert found.recovery.truth.shape == found.calibration.truth.shape == (2, 2)  # type: ignore[union-attr]
+    assert found.simulations > 2 * int(found.recovery.simulations.max())
+    assert [each.name for each in found.profiles] == ["growth"]
+
+
+def test_a_wrong_model_is_not_believed() -> None:
+    """Counts that rise and fall, as no exponential does; five statistics of 200 draws each."""
+    problem = growth.problem()
+    counts = 100 * np.exp(-((np.arange(growth.STEPS) - 8.0) ** 2) / 18)
+    fit, predictive = fitted(with_counts(problem, np.round(counts)))
+    found = checks.check(fit, predictive, repeats=0)
+    assert found.belief == "do not believe it"
+    (misfit,) = [each for each in found.predicted if each.statistic == "misfit"]
+    assert misfit.observed > misfit.high
+    assert any(each.level == 2 and "misfit" in each.text for each in found.findings)
+
+
+def test_what_is_not_identified_is_a_doubt_with_its_name() -> None:
+    share = calibration.Parameter("share", ("share",), 0, prior=calibration.Prior("lognormal", 1, 1))
+    found = checks.check(*fitted(growth.problem(growth.FIRST, growth.GROWTH, share)), repeats=0)
+    assert found.belief == "believe it with care"
+    assert any("share" in each.text and each.level == 1 for each in found.findings)
+
+
+def test_predictive_p_values_are_those_of_ranks() -> None:
+    values = np.arange(1.0, 100)
+    assert checks._predicted("a", "b", 50.0, values).p == pytest.approx(1.0)
+    assert checks._predicted("a", "b", 200.0, values).p == pytest.approx(2 / 100)
+
+
+@pytest.mark.parametrize(("inside", "level"), [(10, 0), (5, 1), (2, 2)])
+def test_intervals_that_miss_are_told_by_how_unlikely_that_is(inside: int, level: int) -> None:
+    ones, misses = np.ones((10, 1)), np.arange(10)[:, None] >= inside
+    found = Recovery(("a",), ones, ones, ones - 1 + 2 * misses, ones + 3, 0 * ones, ones, ())
+    assert [each.level for each in checks._of_recovery(found, "made")] == [level]
+
+
+def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path) -> None:
+    problem = growth.problem()
+    problem = dataclasses.replace(problem, world=dataclasses.replace(problem.world, title="<b>a & b</b>"))
+    fit, predictive = fitted(problem)
+    found = checks.check(fit, predictive, repeats=2, profiled=("growth",))
+    drawn = picture.draw(fit, predictive, tmp_path / "fit.png")
+    text = page.page(fit, found, drawn, {"Source": "https://example.org", "Config": "a: 1\n"})
+    assert text.index("Verdict: believe it") < text.index("<h2>Parameters")
+    assert text.count("data:image/png;base64,") == 3
+    assert "&lt;b&gt;a &amp; b" in text
+    assert not re.search(r"https?://|<script|<link|url\(", text)
+    assert "<pre>a: 1" in text
