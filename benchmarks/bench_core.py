@@ -137,7 +137,8 @@ def main() -> None:
         found = PARTS[name](asked.small)
         if not asked.small:
             before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-            save(RESULT, before | found | {"machine": before.get("machine", {}) | {name: about}})
+            machines = {part: each for part, each in before.get("machine", {}).items() if part in PARTS}
+            save(RESULT, before | found | {"machine": machines | {name: about}})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ import matplotlib.pyplot as plt
 
 RESULT = Path(__file__).parent / "results" / "growth.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.png"
-USUAL: dict[str, Any] = {"agents": 1_000_000, "degree": 10, "infectious": 0.01, "layers": 1, "realizations": 1}
+USUAL: dict[str, Any] = {"agents": 1_000_000, "degree": 10, "infectious": 0.01, "layers": 0, "realizations": 1}
 CURVES: dict[str, list[Any]] = {
     "agents": [10_000, 100_000, 1_000_000, 10_000_000, 30_000_000],
     "degree": [4, 10, 30, 100],
@@ -69,7 +70,7 @@ def infect_over_layers(params: sir.Params, state: State, key: random.Key) -> tup
 def several(world: World, layers: int, degree: float) -> World:
     """The world with so many graphs instead of one, agents in the order of their ids."""
     edges = [networks.erdos_renyi(world.agents, degree, seed) for seed in range(layers)]
-    graphs = tuple(networks.graph(each, keep_order=True)[0] for each in edges)
+    graphs = tuple(networks.graph(each, keep_order=True) for each in edges)
     ids = jnp.arange(world.agents, dtype=jnp.uint32)
     fixed = {"id": ids, "contacts": graphs}
     model = chain(sir.first_cases, infect_and_recover=infect_over_layers)
@@ -89,7 +90,7 @@ def point(
     )
     begun = time.perf_counter()
     world = sir.build(settings, Calendar(days))
-    if layers > 1:
+    if layers:
         world = several(world, layers, degree)
     set_up = time.perf_counter() - begun
     engine = Engine(world, seed=1, together=realizations, every=1)
@@ -107,16 +108,16 @@ def point(
     }
 
 
-def curve(name: str, small: bool) -> list[dict[str, Any]]:
-    """One kind of work grows, the rest stays usual."""
-    points = []
+def curve(name: str, small: bool) -> Iterator[list[dict[str, Any]]]:
+    """One kind of work grows, the rest stays usual: the points so far, after each."""
+    points: list[dict[str, Any]] = []
     for value in (SMALL if small else CURVES)[name]:
         given = USUAL | ({"agents": 100_000} if name == "realizations" else {}) | ({"agents": 1_000} if small else {})
         given |= {name: value}
         points.append({name: value} | point(**given, runs=1 if small else 5, days=5 if small else 20))
         found: dict[str, Any] = points[-1]
         print(f"{name} {value:,}: {found['wall_ms_per_day']['median']:.3g} ms a day", flush=True)
-    return points
+        yield points
 
 
 def picture(found: dict[str, Any]) -> None:
@@ -147,12 +148,12 @@ def main() -> None:
     asked = parser.parse_args()
     for name in asked.curves or CURVES:
         about = machine()
-        points = curve(name, asked.small)
-        if not asked.small:
-            before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-            found = before | {name: {"machine": about, "points": points}}
-            save(RESULT, found)
-            picture(found)
+        for points in curve(name, asked.small):
+            if not asked.small:
+                before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+                found = before | {name: {"machine": about, "points": points}}
+                save(RESULT, found)
+                picture(found)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from lpm.studies.search import affordable, descend, simplex
 
 FILE = Path(__file__).parent / "results" / "policy.json"
 SEEDS, WAYS = (1, 2, 3), ("derivatives", "simplex", "evolution")
-MOST = {"derivatives": 1500, "simplex": 2000, "evolution": 2000}
+MOST = {"derivatives": 1500, "simplex": 2400, "evolution": 2000}
 AGENTS, PER_DAY, REALIZATIONS, CONFIRMED = 20_000, 240, 8, 40
 
 
@@ -67,6 +67,21 @@ def policy(seed: int) -> optimise.Policy:
     return dataclasses.replace(found, seed=seed, realizations=REALIZATIONS)
 
 
+def named(asked: optimise.Policy) -> dict[str, np.ndarray]:
+    """The study's named scenarios as positions of the dials."""
+    dials = asked.dials
+    changed = {
+        "one week earlier": {"settings.schedule": -7.0},
+        "two weeks earlier": {"settings.schedule": -14.0},
+        "open schools": {"settings.schedule.0.contacts": 1.0},
+        "half the work": {"settings.schedule.2.contacts": 0.5, "settings.schedule.3.contacts": 0.5},
+    }
+    return {
+        name: np.array([(values.get(d.key, d.now) - d.low) / (d.high - d.low) for d in dials.dials])
+        for name, values in changed.items()
+    }
+
+
 def remembered(problem: Problem, seed: int) -> Problem:
     """The problem with a file of what was simulated, so that a search that is cut off is gone on with at no cost."""
     file = Path(tempfile.gettempdir()) / f"lpm-bench-policy-{seed}.pickle"
@@ -95,6 +110,8 @@ def measured(seed: int, way: str) -> dict[str, object]:
         found = evolution(problem, MOST[way], seed)
     fresh = optimise.posed(dataclasses.replace(asked, seed=seed + 1000, realizations=CONFIRMED))
     ends = {"found": found.best.dials, "base": problem.start}
+    if way == "derivatives":
+        ends |= named(asked)
     confirmed = {name: float(fresh.burdens(x).mean() + fresh.cost(x)) for name, x in ends.items()}
     return {
         "path": [[point.simulations, point.value] for point in found.path],
@@ -140,15 +157,19 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
-    kept = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {"results": {}}
-    if asked.table:
-        table(kept["results"])
-        return
-    for seed in [asked.seed] if asked.seed else SEEDS:
-        for way in [asked.way] if asked.way else WAYS:
-            kept["results"].setdefault(str(seed), {})[way] = measured(seed, way)
-            save(FILE, kept | {"machine": machine()})
-    table(kept["results"])
+    if not asked.table:
+        for seed in [asked.seed] if asked.seed else SEEDS:
+            for way in [asked.way] if asked.way else WAYS:
+                found = measured(seed, way)
+                kept = known()  # read again: another process may have written
+                kept["results"].setdefault(str(seed), {})[way] = found
+                save(FILE, kept | {"machine": machine()})
+    table(known()["results"])
+
+
+def known() -> dict[str, Any]:
+    """What was measured before."""
+    return json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {"results": {}}
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def coarse_to_fine(
     problem: Problem,
     *,
     realizations: int = 4,
-    coarse_realizations: int = 16,
+    coarse_realizations: int = 32,
     starts: int = 2,
     iterations: int = 25,
     averages: int = 6,

@@ -121,7 +121,7 @@ def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: i
     axes.set_title(f"{title}, {each.labels[region]}" if each.labels else title)
     axes.set_ylim(bottom=0)
     axes.tick_params(axis="x", rotation=30)
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(loc="upper right", frameon=False, fontsize=7)
 
 
 def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> None:
@@ -134,4 +134,4 @@ def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> N
     axes.hist(drawn, bins, weights=np.full(len(drawn), 1 / len(drawn)), color=plot.MODEL, alpha=0.7, label="posterior")
     axes.set_title(name)
     axes.set_yticks([])
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(loc="upper right", frameon=False, fontsize=7)

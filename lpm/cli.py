@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 DEFAULT = "nyc-2020"
+ON_RANKS = ("run", "branch", "study")  # what several processes do together
 Config = Annotated[
     str, typer.Argument(help="A config file, or the name of one that comes with lpm.", show_default=True)
 ]
@@ -40,11 +41,16 @@ def version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Simulate large populations, agent by agent. Begin with [bold]lpm run[/]: New York City in spring 2020."""
+    from lpm import distributed
+
+    if context.invoked_subcommand not in ON_RANKS and not distributed.by_itself():
+        distributed.alone_only(f"lpm {context.invoked_subcommand}")
 
 
 @app.command()

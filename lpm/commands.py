@@ -187,7 +187,7 @@ def _divided(world: Any, ranks: Any, console: Console) -> Any:
         part = partition.mine(world, ranks)
     here = ranks.all(part.here)
     _say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
-    for line in part.share.moved:
+    for line in part.share.moved if part.share else ():
         _say(console, line, style="dim")
     return part
 

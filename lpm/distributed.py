@@ -101,6 +101,11 @@ def _world() -> Ranks:
     return Ranks(world.rank, world.size, world.Dup(), world.Dup())
 
 
+def by_itself() -> bool:
+    """Whether no launcher started this process, as far as its environment tells."""
+    return not any(name in os.environ for name in LAUNCHED)
+
+
 def spokesman() -> bool:
     """Whether this process may speak for all, as the launcher has numbered it: before MPI is up."""
     return all(os.environ.get(name, "0") == "0" for name in NUMBERED)
@@ -111,7 +116,7 @@ _apart = False
 
 def ranks() -> Ranks:
     """The ranks that simulate a world together; this process alone if it was not started with others."""
-    if _apart or not any(name in os.environ for name in LAUNCHED):
+    if _apart or by_itself():
         return alone
     return _world()
 
@@ -126,6 +131,13 @@ def apart() -> Iterator[Ranks]:
         yield found
     finally:
         _apart = before
+
+
+def alone_only(what: str) -> None:
+    """Raise if other processes were started with this one, for what would be done by each of them anew."""
+    count = ranks().count
+    if count > 1:
+        raise InputError(f"{what}: asked for one process, got {count} ranks; start it without mpirun or srun")
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ class CalibrateSection:
     epidemic_chance: bool = True
     realizations: Annotated[int, Number(2, 100_000)] = 32
     coarse: Positive | None = None
-    coarse_realizations: Annotated[int, Number(2, 100_000)] = 16
+    coarse_realizations: Annotated[int, Number(2, 100_000)] = 32
     starts: Positive = 4
     iterations: Positive = 25
     budget: Positive | None = None

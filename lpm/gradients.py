@@ -24,6 +24,7 @@ from lpm.world import World
 
 Method = shadows.Rule | Literal["differences"]
 CHANGE = 0.05  # h, if nothing else is said
+MANY = 300_000  # agents; from here on directions are followed in turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -367,9 +368,22 @@ def _ruled(
     def curve(p: Any) -> dict[str, jax.Array]:
         return simulate(model, p, state, key, steps=steps, observe=observe, rule=rule)[1]
 
-    # One primal run serves all directions; it is the same for each, so the first stands for all.
-    values, found = jax.vmap(lambda direction: jax.jvp(curve, (params,), (direction,)))(directions)
-    return jax.tree.map(lambda x: x[0], values), found
+    values, found = each_direction(lambda d: jax.jvp(curve, (params,), (d,)), directions, state)
+    return jax.tree.map(lambda x: x[0], values), found  # they are the same for each direction
+
+
+def each_direction(function: Callable[[Any], Any], directions: Any, state: State) -> Any:
+    """A function of each of some stacked directions: in one run of few agents, in turn if they are many.
+
+    One run serves all directions, which is faster until their ghosts no longer fit a processor's cache, and takes the
+    memory of all of them (benchmarks/gradients/cost.py measures a million agents).
+
+    >>> from lpm import initial_state
+    >>> each_direction(lambda d: 2 * d, jnp.arange(3.0), initial_state({"wealth": jnp.ones(5)}))
+    Array([0., 2., 4.], dtype=float32)
+    """
+    agents = max((leaf.shape[0] for leaf in jax.tree.leaves(state.agents)), default=0)
+    return jax.vmap(function)(directions) if agents < MANY else jax.lax.map(function, directions)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -390,7 +404,7 @@ def _scored(
         ]
 
     _, seen = simulate(model, params, state, key, steps=steps, observe=observe)
-    return seen, jax.vmap(lambda direction: jax.jvp(log_probability, (params,), (direction,))[1])(directions)
+    return seen, each_direction(lambda d: jax.jvp(log_probability, (params,), (d,))[1], directions, state)
 
 
 def _weighted(values: np.ndarray, likelier: np.ndarray) -> np.ndarray:

@@ -174,7 +174,7 @@ def _run(
         resumed = True
 
     def place() -> tuple[Path, bool]:
-        fresh = not (resumed and path.exists() and any(path.iterdir()))
+        fresh = not (resumed and path.is_dir() and any(path.iterdir()))
         found = directory.new(path) if fresh else directory.writable(path)
         opened.enter_context(directory.held(found))
         return found, fresh
@@ -187,7 +187,7 @@ def _run(
 
     try:
         with writing(path, again):
-            target = store.reopen(ranks.first(target_path), mode="r+" if ranks.rank == 0 else "a")
+            target = store.reopen(ranks.first(target_path), first=ranks.rank == 0)
     except BaseException:
         if fresh and ranks.rank == 0:
             shutil.rmtree(path, ignore_errors=True)

@@ -178,9 +178,9 @@ def create(
     return reopen(path)
 
 
-def reopen(path: Path, mode: Literal["r", "r+"] = "r+") -> Store:
-    """An existing store; if it is to be written on, what a killed process left half written is removed."""
-    for left in path.rglob("*.partial") if mode == "r+" else ():
+def reopen(path: Path, mode: Literal["r", "r+"] = "r+", first: bool = True) -> Store:
+    """An existing store; the first to write on it removes what a killed process left half written."""
+    for left in path.rglob("*.partial") if mode == "r+" and first else ():
         left.unlink(missing_ok=True)
     group = zarr.open_group(path, mode=mode, use_consolidated=False)
     records = group["time"].shape[0]  # type: ignore[union-attr]

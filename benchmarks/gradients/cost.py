@@ -27,6 +27,7 @@ import worlds
 from machine import machine, save, spread
 
 import lpm
+from lpm.gradients import each_direction
 from lpm.world import World
 
 RESULT = Path(__file__).parent / "results" / "cost.json"
@@ -38,7 +39,7 @@ MEANINGS = {
     "plain": "without derivatives",
     "primal": "that could carry derivatives, and carries none",
     "jvp": "one derivative, forwards",
-    "ten_jvps": "ten derivatives, forwards, sharing one simulation",
+    "ten_jvps": "ten derivatives, forwards, as `jacobian` finds them",
     "gradient": "value and gradient, backwards",
 }
 
@@ -71,8 +72,7 @@ def kind_of_run(kind: str, made: World, steps: int) -> Callable[..., Any]:
         return jax.jvp(lambda p: curve(p, state, "cavity"), (params,), (direction,))
 
     def jvps(params: Any, state: Any) -> Any:
-        directions = _directions(params, 10)
-        return jax.vmap(lambda direction: forwards(params, state, direction))(directions)
+        return each_direction(lambda direction: forwards(params, state, direction), _directions(params, 10), state)
 
     def loss(params: Any, state: Any) -> jax.Array:
         return ((curve(params, state, "cavity") / made.agents) ** 2).sum()

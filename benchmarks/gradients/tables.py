@@ -34,7 +34,7 @@ def of_case(case: dict[str, Any]) -> str:
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
-    if row["slope"] is None:
+    if row["slope"] is None or row["verdict"] == "cut":
         return row["verdict"]
     cosine = "" if row["cosine"] is None else f", {min(row['cosine'], 1):.3f}"
     slope = f"{row['slope']:.2f} ± {row['error']:.2f}" if abs(row["slope"]) < 100 else f"{row['slope']:.0e}"
@@ -50,7 +50,9 @@ def summary(cases: dict[str, Any]) -> str:
         cells = []
         for rule in rules:
             rows = case["rules"].get(rule, {}).get("rows", [])
-            number = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("holds", "unsure", "off")}
+            number = {
+                verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("holds", "unsure", "off", "cut")
+            }
             cells.append(", ".join(f"{n} {verdict}" for verdict, n in number.items() if n))
         lines.append(f"| {case['title']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ def acceptable(dataset: xr.Dataset, about: About) -> list[str]:
     if "acceptability" not in dataset or about.effect is None:
         return []
     shares, worths = dataset["acceptability"].values, dataset["worth"].values
-    order = sorted(range(len(shares)), key=lambda place: -shares[place].max())[:MOST_CURVES]
+    order = sorted(np.flatnonzero(shares.max(1) > 0), key=lambda place: -shares[place].max())[:MOST_CURVES]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH * 0.72, 3.4))
         for which, place in enumerate(sorted(order)):
@@ -31,8 +31,8 @@ def acceptable(dataset: xr.Dataset, about: About) -> list[str]:
             dashes = DASHES[which % len(DASHES)]
             axes.plot(worths, shares[place], color=color, linestyle=dashes, linewidth=1.5, label=about.names[place])
         axes.axvline(about.worth, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
-        axes.set_ylim(0, 1)
-        axes.set_xlabel(f"what one of {about.effect.label} averted is worth, {about.currency}")
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel(f"worth of each averted ({about.effect.label}), {about.currency}")
         axes.set_ylabel("share of realizations")
         axes.xaxis.set_major_formatter(FuncFormatter(short))
         drawn = finished(figure, "How often each scenario is the best buy")

@@ -158,7 +158,10 @@ def _costs(dataset: xr.Dataset, about: About) -> list[str]:
         rows.append([text(each.scenario), text(each.verdict + standing), cost, extra, *ratios, *benefit])
     units = [f"{cost.label}: {cost.amount:,.10g} {about.currency}" for cost in about.costs]
     units += [f"per day without {layer}: {price:,.10g} {about.currency}" for layer, price in about.prices]
-    units += [f"measures of {each.name}: {number(each.cost)} {about.currency}" for each in about.scenarios if each.cost]
+    usual = about.scenarios[0].cost
+    own = [each for each in about.scenarios[1:] if each.cost != usual]
+    units += [f"measures of {about.names[0]}: {number(usual)} {about.currency}"] if usual else []
+    units += [f"of {each.name}: {number(each.cost)} {about.currency}" for each in own]
     uncosted = "" if any(each.cost for each in about.scenarios) else " The measures themselves are not costed."
     return [
         "<h2>Costs</h2>",

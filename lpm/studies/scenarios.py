@@ -157,7 +157,7 @@ def _value(value: Any) -> str:
 
 
 def shortened(keys: tuple[str, ...]) -> list[str]:
-    """The last words of dotted keys, as many as tell them apart.
+    """The last words of dotted keys, as many as tell them apart; never a number alone.
 
     >>> shortened(("settings.schedule.1.contacts", "settings.schedule.2.contacts", "settings.own_region"))
     ['1.contacts', '2.contacts', 'own_region']
@@ -166,7 +166,9 @@ def shortened(keys: tuple[str, ...]) -> list[str]:
     found = []
     for own in words:
         length = next(
-            n for n in range(1, len(own) + 1) if n == len(own) or [w[-n:] for w in words].count(own[-n:]) == 1
+            n
+            for n in range(1 + own[-1].isdigit(), len(own) + 1)
+            if n == len(own) or [w[-n:] for w in words].count(own[-n:]) == 1
         )
         found.append(".".join(own[-length:]))
     return found

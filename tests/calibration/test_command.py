@@ -86,6 +86,22 @@ def test_a_mistake_is_told_with_its_place(
     assert re.search(rf"own\.yaml:\d+:\d+ calibrate\..*{said}", errors), errors
 
 
+def test_a_fit_that_is_stopped_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*words: object, **asked: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lpm.calibration.fitting.fit", stopped)
+    words = ("school-influenza-1978", "--out", str(tmp_path / "fit"))
+    status, _, errors = run(monkeypatch, capsys, *words)
+    assert status == 130
+    assert f"lpm calibrate school-influenza-1978 --out {tmp_path / 'fit'} --resume" in " ".join(errors.split())
+    status, _, errors = run(monkeypatch, capsys, *words, "--resume", "--set", "settings.agents=700")
+    assert status == 2
+    assert "settings.agents: was 763, is 700" in errors
+
+
 def test_dates_that_do_not_overlap_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,17 +1,20 @@
 """A fit put to use: each realization is the run that its draw alone would give."""
 
+import contextlib
 import datetime
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lpm
-from lpm import Calendar, InputError, calibration
-from lpm.calibration import checks, fitted, parameters, results
+from lpm import Calendar, InputError, calibration, cli
+from lpm.calibration import checks, fitted, parameters, results, setup
 from lpm.calibration.parameters import Parameter, Prior
+from lpm.config import build_world, load
 from lpm.runner import run
 from lpm.worlds import sir
 from lpm.worlds.contacts import Contacts
@@ -92,3 +95,26 @@ def test_a_written_fit_is_read_again(tmp_path: Path) -> None:
     assert (back.last, math.isnan(back.parameters[0].prior.mean)) == (growth.STEPS - 1, False)
     assert "is a forecast" in fitted.sentences(back, Calendar(growth.STEPS + 5), None)[-1]
     assert fitted.at_estimate(growth.world(), back).params["growth"] == pytest.approx(fit.values[1])
+
+
+def test_a_run_takes_the_fit_and_says_what_is_forecast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three draws for three realizations, in a run that is five days longer than the fit's."""
+    chosen = load("school-influenza-1978")
+    problem = setup.problem_of(chosen, build_world(chosen))
+    fit = calibration.fit(problem, realizations=4, starts=1, iterations=2, averages=1)
+    predictive = calibration.predict(fit, 12)
+    results.write(fit, predictive, checks.check(fit, predictive, repeats=0), tmp_path / "fit")
+    words = ["run", "school-influenza-1978", "--steps", "20", "--draws", "3"]
+    monkeypatch.setattr(
+        sys, "argv", ["lpm", *words, "--from-fit", str(tmp_path / "fit"), "--out", str(tmp_path / "run")]
+    )
+    cli.main()
+    assert "data up to 1978-02-04; what comes later is a forecast" in capsys.readouterr().out
+    seen = lpm.open(tmp_path / "run")
+    assert (seen.sizes["realization"], seen.sizes["time"], seen.attrs["from_fit_draws"]) == (3, 20, "3")
+    monkeypatch.setattr(sys, "argv", ["lpm", *words])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "--draws: asked for draws from a posterior, got no fit" in capsys.readouterr().err

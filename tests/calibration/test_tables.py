@@ -84,6 +84,23 @@ def test_months_are_summed_over_their_own_days(tmp_path: Path) -> None:
     np.testing.assert_array_equal(gather.sum(1), [31, 29, 31])
 
 
+def test_a_line_list_is_counted_from_its_first_event_on(tmp_path: Path) -> None:
+    """Days without an event are 0, not gaps; rows without a day are no events."""
+    path = written(tmp_path, "ill,region\n2024-01-02,a\n2024-01-03,a\n,a\n2024-01-09,b\n2024-01-02,a\n")
+    found = tables.read_counts(path, time="ill", column=None, by=["region"], every=3)
+    assert found.times == tuple(datetime.date(2024, 1, day) for day in (2, 5, 8))
+    np.testing.assert_array_equal(found.values, [[3, 0], [0, 0], [0, 1]])
+    monthly = tables.read_counts(path, time="ill", column=None, every="month")
+    assert (monthly.times, monthly.values.item()) == ((datetime.date(2024, 1, 1),), 4)
+
+
+def test_data_before_a_day_may_be_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "date,n\n2024-01-01,3\n2024-01-02,4\n2024-01-03,5\n")
+    first, last = datetime.date(2024, 1, 2), datetime.date(2024, 1, 2)
+    stream = observation.table_stream(WORLD, CALENDAR, "events", read(path, by=()), since=first, until=last)
+    np.testing.assert_array_equal(stream.values[:3, 0], [np.nan, 4, np.nan])
+
+
 def test_weeks_may_be_named_by_their_last_day(tmp_path: Path) -> None:
     path = written(tmp_path, "date,n\n2024-01-07,3\n2024-01-14,4\n")
     found = read(path, by=(), every=7, labelled="last")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import lpm
+from lpm import gradients
 from lpm.errors import InputError
 from lpm.gradients import check_gradient, jacobian
 from lpm.kernels import random
@@ -60,6 +61,16 @@ def test_a_rule_and_differences_see_the_same_runs_and_nearly_the_same_derivative
     error = (one - other).std(ddof=1) / 24**0.5
     assert abs(one.mean() - other.mean()) < 4 * error + 0.05 * other.mean()
     assert error < 0.1 * other.mean()
+
+
+def test_directions_in_turn_give_what_they_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = jacobian(WORLD, steps=STEPS, seed=3, observables=["infectious"])
+    monkeypatch.setattr(gradients, "MANY", 1)
+    in_turn = jacobian(WORLD, steps=STEPS, seed=3, observables=["infectious", "recovered"])
+    np.testing.assert_allclose(
+        in_turn.derivatives["infectious"], at_once.derivatives["infectious"], rtol=1e-4, atol=1e-2
+    )
+    np.testing.assert_array_equal(in_turn.values["infectious"], at_once.values["infectious"])
 
 
 def test_a_direction_of_ones_gives_the_derivative_itself() -> None:

@@ -16,7 +16,7 @@ import lpm
 from lpm.config import build_world, load
 from lpm.errors import InputError
 from lpm.sbatch import Batch, script, write
-from tests.ranks.launch import ROOT, mpirun
+from tests.ranks.launch import ROOT, TOO_LONG, mpirun
 
 CONFIG = """
 model: lpm.worlds.sir:build
@@ -35,7 +35,7 @@ for process in "$STEP"/*; do kill -TERM "$(cat "$process")"; done
 """
 SCONTROL = 'echo "scontrol $*" >> "$CALLS"'
 ON_TWO_RANKS = "mpirun --oversubscribe --bind-to none -n 2"
-STEPS = {"": 40_000, ON_TWO_RANKS: 640}  # enough to be stopped before the end
+STEPS = {"": 40_000, ON_TWO_RANKS: 2_400}  # enough to be stopped before the end
 
 
 def options(text: str) -> dict[str, str]:
@@ -77,21 +77,28 @@ def part(folder: Path, stop: str, launch: str = "") -> tuple[int, str]:
     (folder / "step").mkdir()
     log = folder / "log"
     with open(log, "w") as said:
-        process = subprocess.Popen(words, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            words, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             told = not stop
-            end = time.monotonic() + 120
+            end = time.monotonic() + TOO_LONG
             while process.poll() is None and time.monotonic() < end:
                 if not told and re.search(stop, log.read_text()):
                     process.send_signal(signal.SIGUSR1)
                     told = True
                 time.sleep(0.02)
         finally:
-            process.kill()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
     return process.returncode, log.read_text()
 
 
-@pytest.mark.parametrize("launch", ["", ON_TWO_RANKS], ids=["one process", "two ranks"])
+@pytest.mark.parametrize(
+    "launch",
+    [pytest.param("", id="one process"), pytest.param(ON_TWO_RANKS, id="two ranks", marks=pytest.mark.slow)],
+)
 def test_a_job_stopped_with_its_time_goes_on_to_the_results_of_an_unbroken_run(launch: str, tmp_path: Path) -> None:
     if launch:
         mpirun()

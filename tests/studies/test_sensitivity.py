@@ -105,7 +105,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def test_the_design_is_run_row_by_row(done: Files) -> None:
     about = records.read(done.out)
     names, places, values = settings_of(about, "sobol")
-    assert names == ["work", "8"]
+    assert names == ["work", "intensive_care.8"]
     assert len(places) == 8 * 4
     a, b, mixed = values[0], values[1], values[2:4]
     np.testing.assert_array_equal(mixed, [[b[0], a[1]], [a[0], b[1]]])
@@ -116,8 +116,12 @@ def test_the_design_is_run_row_by_row(done: Files) -> None:
 def test_sensitivities_are_in_answers_table_and_page(done: Files) -> None:
     answers = xr.open_zarr(done.out / report.ANSWERS, consolidated=False).load()
     total = answers["sobol_total_infections"].sel(of_estimate="estimate")
-    assert float(total.sel(sobol_setting="work")) > 0.9  # who dies changes no infection
-    assert float(total.sel(sobol_setting="8")) == 0.0
+    places = settings_of(records.read(done.out), "sobol")[1]
+    a, b, turned, _ = answers["infections"].values[places].mean(1).reshape(8, 4).T
+    np.testing.assert_array_equal(turned, b)  # intensive care changes no infection, so work alone makes A to B
+    own = ((a - b) ** 2).mean() / (2 * np.concatenate([a, b]).var())
+    assert float(total.sel(sobol_setting="work")) == pytest.approx(own)
+    assert float(total.sel(sobol_setting="intensive_care.8")) == 0.0
     assert float(answers["rank_correlation_infections"].sel(of_estimate="estimate")[0]) > 0.8
     assert answers["acceptability"].sum("scenario").values == pytest.approx(1)
     np.testing.assert_allclose(
