@@ -237,7 +237,7 @@ def network(small: bool) -> dict[str, Any]:
 
 def hagelloch(small: bool) -> dict[str, Any]:
     """Measles in Hagelloch: rates of families, classes and village, and whether the smoother finds them again."""
-    chosen = load("measles-hagelloch-1861")
+    chosen = load(Path(__file__).parent / "hagelloch" / "measles-hagelloch-1861.yaml")
     problem = problem_of(chosen, build_world(chosen))
     begun = time.perf_counter()
     section = chosen.calibrate

@@ -134,6 +134,9 @@ def picture(found: dict[str, Any]) -> None:
         if name != "infectious":
             axes.plot(values, [middle[-1] * value / values[-1] for value in values], ":", color="#999999")
         axes.set(xscale="log", yscale="log", xlabel=LABELS[name])
+        if max(values) < 10 * min(values):
+            axes.set_xticks(values, [f"{value:g}" for value in values])
+            axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_ylabel("ms a day")
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})

@@ -110,7 +110,8 @@ def test_a_run_takes_the_fit_and_says_what_is_forecast(
     monkeypatch.setattr(
         sys, "argv", ["lpm", *words, "--from-fit", str(tmp_path / "fit"), "--out", str(tmp_path / "run")]
     )
-    cli.main()
+    with contextlib.suppress(SystemExit):
+        cli.main()
     assert "data up to 1978-02-04; what comes later is a forecast" in capsys.readouterr().out
     seen = lpm.open(tmp_path / "run")
     assert (seen.sizes["realization"], seen.sizes["time"], seen.attrs["from_fit_draws"]) == (3, 20, "3")

@@ -14,7 +14,7 @@ from lpm.config import build_world, load
 
 @pytest.fixture(scope="module")
 def village(data_dir: Path) -> calibration.Problem:
-    chosen = load("measles-hagelloch-1861")
+    chosen = load(Path(__file__).parents[2] / "benchmarks" / "hagelloch" / "measles-hagelloch-1861.yaml")
     return setup.problem_of(chosen, build_world(chosen))
 
 

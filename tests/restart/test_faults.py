@@ -160,4 +160,4 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
     with pytest.raises(RunError, match="record 12: not a finite number in price"):
         run(world, CALENDAR, tmp_path, checkpoints=Plan(steps=1))
     for folder, about in checkpoint.found(tmp_path / "checkpoints"):
-        assert checkpoint.read(folder)["env.price"] == about.step <= 12
+        assert checkpoint.read(folder, about.parts)["env.price"] == about.step <= 12
