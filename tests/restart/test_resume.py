@@ -224,7 +224,7 @@ def test_a_checkpoint_does_not_depend_on_the_order_of_agents_in_memory(tmp_path)
     about = checkpoint.About(0, 2, 8, False, "", "", {})
     early, late = (jax.device_get(item.state) for item in saved(one))
     checkpoint.save(tmp_path, about, early, 6)
-    read = checkpoint.read(tmp_path / about.name)
+    read = checkpoint.read(tmp_path / about.name, about.parts)
     engine = Engine(other, 1, 2, 1)
     assert checkpoint.misfits(read, engine.shape()) == []
     moving = checkpoint.restored(read, engine.shape(), engine.by_id)
