@@ -214,13 +214,16 @@ def new(directory: Annotated[Path, typer.Argument(help="A new directory.")]) -> 
 
 
 @app.command()
-def schema(write: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None) -> None:
+def schema(
+    write: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None,
+    study: Annotated[bool, typer.Option("--study", help="Of studies instead.")] = False,
+) -> None:
     """Print the JSON schema of configs, for editors."""
     import json
 
-    from lpm.schema import export_schema
+    from lpm.schema import export_schema, export_study_schema
 
-    text = json.dumps(export_schema(), indent=2) + "\n"
+    text = json.dumps(export_study_schema() if study else export_schema(), indent=2) + "\n"
     if write:
         write.write_text(text, encoding="utf-8")
     else:

@@ -7,14 +7,19 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 import lpm
+from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
 from lpm.errors import InputError, RunError
 from lpm.signals import ignore_until_a_run
+
+if TYPE_CHECKING:
+    from lpm.studies import records
 
 
 def study(
@@ -28,10 +33,56 @@ def study(
 ) -> None:
     """Check a study, run it or what is missing of it, and write its answers; of a task, only its runs.
 
+    Several ranks take a part of the runs each, and the first of them writes the answers.
+
     Raises:
         InputError: for mistakes in the file, and for a directory that holds something else.
         RunError: if runs failed; the answers are of those that did not.
     """
+    with distributed.apart() as ranks:
+        if ranks.count == 1:
+            _study(file, out, task, resume, realizations, agents, console)
+            return
+        if task is not None:
+            raise InputError(
+                f"--task: asked for one part, got {ranks.count} ranks, which share the parts out; leave it out"
+            )
+        console = Console(quiet=ranks.rank > 0, force_terminal=False)
+        target = ranks.first(lambda: out or _free(Path("studies") / Path(file).stem))
+        if not resume:
+            ranks.first(lambda: directory.new(target))
+
+        def one(part: int) -> None:
+            _study(file, target, f"{part}/{ranks.count}", resume, realizations, agents, console, on_ranks=True)
+
+        from lpm.studies import plan
+
+        if plan.load(file, realizations=realizations, agents=agents).wanted.policy is not None:
+            ranks.first(lambda: one(0))
+        ranks.each(lambda: one(ranks.rank + 1))
+
+        def finish() -> None:
+            from lpm.studies import records
+
+            collect(target, console)
+            about = records.read(target)
+            failed = [(unit, why) for unit, why in records.missing(target, about) if why != records.NOT_RUN]
+            _complain(failed, about, "the same words and --resume")
+
+        ranks.first(finish)
+
+
+def _study(
+    file: str,
+    out: Path | None,
+    task: str | None,
+    resume: bool,
+    realizations: int | None,
+    agents: int | None,
+    console: Console,
+    on_ranks: bool = False,
+) -> None:
+    """As `study`, in one process."""
     _say(console, f"lpm {lpm.__version__}, study {file}", "dim")
     ignore_until_a_run()
     chosen_task = _task(task)
@@ -66,6 +117,8 @@ def study(
         say=lambda line: _say(console, line, "yellow"),
         again=f"`{again}`",
     )
+    if on_ranks:
+        return
     if chosen_task is not None and not chosen_task[0]:
         _say(console, f"The policy is found; do the tasks from 1 to {chosen_task[1]} now")
         return
@@ -78,6 +131,11 @@ def study(
     else:
         _say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
         _say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
+    _complain(failed, about, again)
+
+
+def _complain(failed: list[tuple[records.Unit, str]], about: records.About, again: str) -> None:
+    """Raise if runs failed."""
     if failed:
         lines = "; ".join(f"{about.names[u.scenario]}, realization {u.realization}: {why}" for u, why in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
