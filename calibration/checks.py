@@ -124,6 +124,7 @@ def check(
         *_of_convergence(fit),
         *_of_sample(sample),
         *_of_parameters(fit, identified, tuple(curves)),
+        *_of_chance(fit),
         *_of_predictions(fit, predictive, predicted),
         *_of_recovery(found, "made from the fit"),
         *_of_recovery(simulated, "made with parameters from the prior"),
@@ -261,6 +262,15 @@ def _values_of(fit: Fit) -> list[np.ndarray]:
     from lpm.calibration.parameters import slices
 
     return [fit.values[part] for part in slices(fit.problem.parameters)]
+
+
+def _of_chance(fit: Fit) -> list[Finding]:
+    if fit.problem.epidemic_chance:
+        return []
+    text = (
+        "the chance of one epidemic is left out (epidemic_chance: false): intervals are of the mean of many, too narrow"
+    )
+    return [Finding(1, f"{text} for a small one")]
 
 
 def _of_predictions(fit: Fit, predictive: Predictive, predicted: tuple[Predicted, ...]) -> list[Finding]:

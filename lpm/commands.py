@@ -19,7 +19,7 @@ from rich.text import Text
 
 import lpm
 from lpm.cache import use_compilation_cache
-from lpm.distributed import spokesman
+from lpm.distributed import by_itself, spokesman
 from lpm.errors import InputError, LpmError
 from lpm.signals import ignore_until_a_run
 
@@ -41,8 +41,8 @@ def run(
     draws: int | None = None,
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
-    if spokesman():
-        _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
+    console = _of_ranks(console)
+    _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
     from lpm.distributed import ranks
@@ -63,8 +63,8 @@ def branch(
     directory: Path, out: Path, settings: list[str], at: str | None, config: str | None, console: Console
 ) -> None:
     """Go on from a checkpoint of a run with other settings, in another directory."""
-    if spokesman():
-        _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
+    console = _of_ranks(console)
+    _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
 
     from lpm import store
     from lpm.config import load
@@ -77,6 +77,11 @@ def branch(
     chosen = load(config, overrides)
     fit = about.get("from_fit"), int(about.get("from_fit_draws") or 0)
     _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar), fit=fit)
+
+
+def _of_ranks(console: Console) -> Console:
+    """The first of the processes started together speaks, as to a log, since mpirun makes every log a terminal."""
+    return console if by_itself() else Console(quiet=not spokesman(), force_terminal=False)
 
 
 def _step(at: str | None, calendar: Any) -> int | None:
@@ -109,8 +114,6 @@ def _simulate(
     from lpm.config import build_world, described
 
     ranks = distributed.ranks()
-    if ranks.count > 1:  # mpirun lets every log pass for a terminal
-        console = Console(quiet=ranks.rank > 0, force_terminal=False)
     use_compilation_cache()
     with _said(console, "Building the world"):
         world = build_world(chosen)

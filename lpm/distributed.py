@@ -1,7 +1,8 @@
 """Ranks: this process among those started with it by mpirun or srun. Only this file imports mpi4py.
 
-All ranks do the same in the same order. What one of them does for all (`first`), or each for itself (`each`), fails on
-all of them with the same error; a rank that waits for others longer than `LPM_PATIENCE` seconds ends them all.
+All ranks do the same in the same order, and no call blocks where no signal reaches it. What one of them does for all
+(`first`), or each for itself (`each`), fails on all of them with the same error; a rank that waits for others longer
+than `LPM_PATIENCE` seconds ends them all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pickle
 import sys
 import threading
 import time
@@ -47,10 +49,13 @@ class Ranks:
         """What rank 0 finds out, on all ranks."""
         if self.host is None:
             return do()
-        outcome: tuple[Any, Exception | None] = (None, None)
-        if self.rank == 0:
-            outcome = _outcome(do)
-        found, error = self._waited(self.host, "bcast", outcome)
+        data = _packed(_outcome(do)) if self.rank == 0 else _packed(None)
+        size = np.array([len(data)])
+        _wait([self.host.Ibcast(size)], self)
+        if self.rank:
+            data = np.empty(size[0], np.uint8)
+        _wait([self.host.Ibcast(data)], self)
+        found, error = pickle.loads(data.tobytes())
         if error is not None:
             raise error
         return found
@@ -67,7 +72,13 @@ class Ranks:
 
     def all(self, value: T) -> list[T]:
         """What each rank has, in their order."""
-        return [value] if self.host is None else self._waited(self.host, "allgather", value)
+        if self.host is None:
+            return [value]
+        data, sizes = _packed(value), np.empty(self.count, np.int64)
+        _wait([self.host.Iallgather(np.array([len(data)]), sizes)], self)
+        came = np.empty(sizes.sum(), np.uint8)
+        _wait([self.host.Iallgatherv(data, [came, sizes.tolist()])], self)
+        return [pickle.loads(each.tobytes()) for each in np.split(came, np.cumsum(sizes)[:-1])]
 
     def add(self, values: np.ndarray) -> np.ndarray:
         """The sum over all ranks, entry by entry."""
@@ -75,12 +86,18 @@ class Ranks:
 
     def scatter(self, parts: list[Any]) -> list[Any]:
         """To each rank its part; what came from each."""
-        return parts if self.host is None else self._waited(self.host, "alltoall", parts)
+        if self.host is None:
+            return parts
+        data = [_packed(each) for each in parts]
+        to, come = np.array([len(each) for each in data]), np.empty(self.count, np.int64)
+        _wait([self.host.Ialltoall(to, come)], self)
+        came = np.empty(come.sum(), np.uint8)
+        _wait([self.host.Ialltoallv([np.concatenate(data), to.tolist()], [came, come.tolist()])], self)
+        return [pickle.loads(each.tobytes()) for each in np.split(came, np.cumsum(come)[:-1])]
 
-    def _waited(self, comm: Any, name: str, value: Any) -> Any:
-        """An operation of mpi4py on Python objects, once all ranks are there."""
-        _wait([comm.Ibarrier()], self)
-        return getattr(comm, name)(value)
+
+def _packed(value: Any) -> np.ndarray:
+    return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
 
 
 alone = Ranks()

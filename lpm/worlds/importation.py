@@ -41,6 +41,6 @@ def few_imports(expected: float) -> tuple[str, ...]:
         return ()
     return (
         f"only {expected:.2g} infections are expected to come from outside, in proportion to the people simulated: "
-        "whether and when an epidemic begins is left to chance. Simulate more people, or raise "
-        "settings.importation.0.per_day",
+        "whether and when an epidemic begins is left to chance. Simulate more people (--agents); raising "
+        "settings.importation.0.per_day starts it earlier than in the whole city, so that it no longer meets the data",
     )

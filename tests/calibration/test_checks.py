@@ -49,6 +49,13 @@ def test_what_is_not_identified_is_a_doubt_with_its_name() -> None:
     assert any("share" in each.text and each.level == 1 for each in found.findings)
 
 
+def test_a_fit_to_the_mean_of_many_epidemics_is_a_doubt() -> None:
+    slow = calibration.Parameter("growth", ("growth",), 0, 0.2)
+    problem = dataclasses.replace(growth.problem(growth.FIRST, slow), epidemic_chance=False)
+    found = checks.check(*fitted(problem), repeats=0)
+    assert any("epidemic_chance: false" in each.text and each.level == 1 for each in found.findings)
+
+
 def test_predictive_p_values_are_those_of_ranks() -> None:
     values = np.arange(1.0, 100)
     assert checks._predicted("a", "b", 50.0, values).p == pytest.approx(1.0)

@@ -152,7 +152,7 @@ def test_provenance_is_there_and_true(results: xr.Dataset) -> None:
     about = results.attrs
     assert about["config"] == "model: town.py:build\n# a comment, kept\n"
     assert int(about["seed"]) == 2**63 + 1
-    assert (about["agents"], about["scale"], about["title"], about["host_count"]) == (AGENTS, 0.5, "A town", 1)
+    assert (about["agents"], about["scale"], about["title"], about["ranks"]) == (AGENTS, 0.5, "A town", 1)
     assert about["notes"].splitlines() == ["coins are fair", "nobody pays"]
     versions = dict(each.split(" ") for each in about["versions"].split(", "))
     assert versions["python"] == sys.version.split(" ")[0]
