@@ -70,11 +70,6 @@ def job(folder: Path, launch: str = "") -> tuple[list[str], dict[str, str]]:
     return ["bash", str(to)], os.environ | own
 
 
-def heeding() -> None:
-    """Undo what an earlier test of this process may have left: a shell cannot trap a signal that was ignored before."""
-    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-
-
 def part(folder: Path, stop: str, launch: str = "") -> tuple[int, str]:
     """One part of a job: its exit status and what it printed; told that its time is up when it prints `stop`."""
     words, environment = job(folder, launch)
@@ -82,10 +77,12 @@ def part(folder: Path, stop: str, launch: str = "") -> tuple[int, str]:
     (folder / "step").mkdir()
     log = folder / "log"
     with open(log, "w") as said:
+        # An earlier test of this process may have ignored it, and a shell cannot trap a signal that was ignored before.
+        before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         process = subprocess.Popen(
-            words, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True,
-            preexec_fn=heeding,
-        )  # fmt: skip
+            words, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        signal.signal(signal.SIGUSR1, before)
         try:
             told = not stop
             end = time.monotonic() + TOO_LONG
