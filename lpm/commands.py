@@ -266,6 +266,9 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     from lpm.config import load
     from lpm.trial import tried
 
+    path = Path(config)
+    if path.is_file() and any(line.startswith("study:") for line in path.read_text("utf-8").splitlines()):
+        raise InputError(f"{path}: asked for a config, got a study; `lpm study {path}` checks it before its first run")
     chosen = load(config, settings)
     calendar = chosen.run.calendar
     span = f"{calendar.steps:,} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")

@@ -256,15 +256,31 @@ def described(annotation: Any) -> str:
 
 
 def _nearest(value: Any, annotation: Any) -> str | None:
-    """The one of a `Literal`'s words that a text was probably meant to be.
+    """The one of a `Literal`'s words, or the date, that a text was probably meant to be.
 
     >>> _nearest("Scool", Literal["household", "school"] | None), _nearest("x", Literal["household", "school"])
     ('school', None)
+    >>> _nearest("2020-3-1", datetime.date | int), _nearest("20/03/2020", datetime.date | int)
+    ('2020-03-01', '2020-03-20')
     """
+    if isinstance(value, str) and datetime.date in map(_bare, _members(annotation)):
+        return _date_meant(value)
     choices = [typing.get_args(each) for each in map(_bare, _members(annotation)) if typing.get_origin(each) is Literal]
     words = {str(word).lower(): str(word) for each in choices for word in each}
     near = difflib.get_close_matches(value.lower(), words, 1, 0.5) if isinstance(value, str) else []
     return words[near[0]] if near else None
+
+
+def _date_meant(text: str) -> str | None:
+    """A date written in another way, as YAML takes it."""
+    parts = [int(each) for each in re.findall(r"\d{1,4}", text)]
+    if len(parts) != 3:
+        return None
+    year, month, day = parts if parts[0] > 31 else reversed(parts)
+    try:
+        return datetime.date(year, month, day).isoformat()
+    except ValueError:
+        return None
 
 
 def _example(path: Path, annotation: Any, default: Any) -> str:

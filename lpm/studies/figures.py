@@ -55,6 +55,9 @@ def curves(dataset: xr.Dataset, about: About) -> str:
             variable = name.removeprefix("curve_")
             title = about.long_name(variable) + _each(about, variable)
             for axes, top, words in zip(row, (None, NEAR * tops[name][0]), ("", ", enlarged"), strict=False):
+                if words and tops[name][1] <= FAR * tops[name][0]:
+                    axes.set_visible(False)
+                    continue
                 _lines(axes, dataset, dataset[name].values, shown)
                 axes.set_title(title + words)
                 axes.tick_params(labelbottom=True)
