@@ -175,7 +175,9 @@ def measured_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
         world, agents = name.split(",")[0], sum(each["agents"] for each in case["1"]["ranks"])
         alone = sum(one["processor_ms"] for one in case["1"]["ranks"]) / 1e3 / agents
         for ranks in (int(key) for key in case if key.isdecimal()):
-            found, moves = case[str(ranks)], traffic(network(worlds[world])[ranks], ranks)
+            found, moves = case[str(ranks)], {"bytes": 0.0, "neighbours": 0.0}
+            if ranks > 1:
+                moves = traffic(network(worlds[world])[ranks], ranks)
             moves["bytes"] *= agents / worlds[world]["agents"]
             cores = case["cores"] / ranks
             parts = seconds(agents, ranks, alone / cores, worlds[world]["a_step"], moves, costs)
