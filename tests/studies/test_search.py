@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from lpm.studies.search import affordable, beside, descend, difference, simplex
 SCALES = np.array([0.8, 1.0, 1.3])  # of the burden, by realization
 
 
-def problem(slope: list[float], price: list[float], noise: float = 0.0) -> Problem:
+def problem(slope: list[float], price: list[float], noise: float = 0.0, seed: int = 0) -> Problem:
     """Burdens 100 exp(-slope x), costs price x: each dial's best position is known where the others stand."""
     steep, dear = np.array(slope), np.array(price)
 
     def burdens(x: np.ndarray) -> np.ndarray:
-        draws = np.random.default_rng(abs(hash(x.tobytes())) % 2**32).normal(size=3) if noise else np.zeros(3)
+        draws = np.random.default_rng(zlib.crc32(x.tobytes(), seed)).normal(size=3) if noise else np.zeros(3)
         return 100 * SCALES * math.exp(-float(steep @ x)) * np.exp(noise * draws)
 
     def slopes(x: np.ndarray, before: np.ndarray, width: float) -> np.ndarray:
@@ -83,11 +84,16 @@ def test_no_more_simulations_are_spent_than_allowed(search: object) -> None:
     assert spent[0] <= found.simulations <= 40
 
 
-def test_noise_does_not_end_a_search_at_its_start() -> None:
-    asked = problem([1.0, 0.7, 1.4], [10.0, 20.0, 30.0], noise=0.05)
-    start = asked.risk.of(asked.burdens(asked.start)) + asked.cost(asked.start)
+def test_noise_seldom_ends_a_search_at_its_start() -> None:
+    """Of 20 draws of the noise at least 17 gain 70 % of what there is to gain: p = 0.016 if 95 % do, and 38 of 40 did."""
     exact = descend(problem([1.0, 0.7, 1.4], [10.0, 20.0, 30.0])).best.value
-    assert descend(asked, 2000).best.value < exact + 0.3 * (start - exact)
+
+    def gains(seed: int) -> bool:
+        asked = problem([1.0, 0.7, 1.4], [10.0, 20.0, 30.0], noise=0.05, seed=seed)
+        start = asked.risk.of(asked.burdens(asked.start)) + asked.cost(asked.start)
+        return descend(asked, 2000).best.value < exact + 0.3 * (start - exact)
+
+    assert sum(gains(seed) for seed in range(20)) >= 17
 
 
 @pytest.mark.parametrize(
