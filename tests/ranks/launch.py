@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("program.py")
-TOO_LONG = 280  # seconds
+TOO_LONG = 570  # seconds; minutes of them compile on a machine that does other things too
 
 
 def mpirun() -> str:
