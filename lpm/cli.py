@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 DEFAULT = "nyc-2020"
-ON_RANKS = ("run", "branch", "study")  # what several processes do together
+ON_RANKS = ("run", "branch", "study", "calibrate")  # what several processes do together
 Config = Annotated[
     str, typer.Argument(help="A config file, or the name of one that comes with lpm.", show_default=True)
 ]
@@ -136,9 +136,9 @@ def show(
     ] = None,
 ) -> None:
     """Print the table of a run and draw its picture, also while it is running; of several, side by side."""
-    from lpm import commands
+    from lpm.show import show
 
-    commands.show(stores, Console(), picture)
+    show(stores, Console(), picture)
 
 
 @app.command()
@@ -240,16 +240,16 @@ def main() -> None:
             errors.print("stopped")
         raise
     except LpmError as error:
-        from lpm import commands, distributed
+        from lpm import distributed, terminal
 
         if distributed.failed(error):
-            commands.fail(error, errors)
+            terminal.fail(error, errors)
         sys.exit(2 if isinstance(error, InputError) else getattr(error, "status", 1))
     except Exception as error:
         if os.environ.get("LPM_TRACE"):
             raise
-        from lpm import commands, distributed
+        from lpm import distributed, terminal
 
         if distributed.failed(error):
-            commands.unexpected(error, errors)
+            terminal.unexpected(error, errors)
         sys.exit(1)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
-import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 import lpm
 from lpm.cache import use_compilation_cache
 from lpm.distributed import by_itself, spokesman
-from lpm.errors import InputError, LpmError
+from lpm.errors import InputError
+from lpm.show import PICTURE, draw, print_summary
 from lpm.signals import ignore_until_a_run
-
-PICTURE, PICTURE_OF_SEVERAL = "overview.png", "comparison.png"
-LONGEST_NAME = 32  # of a run, over a column
+from lpm.terminal import headline, say, steps_bar, timed
 
 
 def run(
@@ -42,7 +35,7 @@ def run(
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
     console = _of_ranks(console)
-    _say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
+    say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
     from lpm.distributed import ranks
@@ -64,7 +57,7 @@ def branch(
 ) -> None:
     """Go on from a checkpoint of a run with other settings, in another directory."""
     console = _of_ranks(console)
-    _say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
+    say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
 
     from lpm import store
     from lpm.config import load
@@ -115,7 +108,7 @@ def _simulate(
 
     ranks = distributed.ranks()
     use_compilation_cache()
-    with _said(console, "Building the world"):
+    with timed(console, "Building the world"):
         world = build_world(chosen)
     changed = [key.removeprefix("settings.") for key in overrides if key.startswith(("settings", "model"))]
     if chosen.title:
@@ -123,16 +116,16 @@ def _simulate(
     calendar = chosen.run.calendar
     days = f"{calendar.steps:,} days" + (f" from {calendar.start}" if calendar.start else "")
     draws = f", {chosen.run.realizations} realizations" if chosen.run.realizations > 1 else ""
-    _title(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
+    headline(console, world.title, f"{world.agents:,} agents, {days}{draws}, seed {chosen.run.seed}")
     for caution in world.cautions:
-        _say(console, f"Note: {caution}", style="yellow")
+        say(console, f"Note: {caution}", style="yellow")
     fitted: dict[str, str] = {}
     if fit[0]:
         from lpm.calibration import fitted as of_fit
 
         world, fitted, told = of_fit.used(world, fit[0], calendar, fit[1], chosen.run.seed, chosen.run.realizations)
         for line in told:
-            _say(console, line)
+            say(console, line)
     if ranks.count > 1:
         world = _divided(world, ranks, console)
 
@@ -145,7 +138,7 @@ def _simulate(
     words = ["lpm", "run", config, *(word for each in overrides for word in ("--set", each)), "--out", str(target)]
     words += [*(["--from-fit", str(fit[0])] if fit[0] else []), *(["--draws", str(fit[1])] if fit[1] else [])]
     finished = resume and ranks.first(lambda: store.finished(target))
-    with _progress(console, calendar.steps * chosen.run.realizations) as report:
+    with steps_bar(console, calendar.steps * chosen.run.realizations) as report:
         path = simulate(
             world,
             calendar,
@@ -163,7 +156,7 @@ def _simulate(
             parent=parent,
             at=at,
             progress=report,
-            say=lambda line: _say(console, line),
+            say=lambda line: say(console, line),
             again=f"`{shlex.join([*words, '--resume'])}`",
         )
     if ranks.rank:
@@ -171,94 +164,28 @@ def _simulate(
     results = store.open(path).load()
     picture = str(target / PICTURE)
     if not (finished and Path(picture).exists()):
-        with _said(console, "Drawing"):
+        with timed(console, "Drawing"):
             try:
-                _draw(results, target / PICTURE)
+                draw(results, target / PICTURE)
             except OSError as error:
                 picture = f"not drawn: {error}"
     print_summary(results, console)
-    _say(console, f"Results  {path}\nPicture  {picture}")
-    _say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
-    _say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
+    say(console, f"Results  {path}\nPicture  {picture}")
+    say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
+    say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
 
 
 def _divided(world: Any, ranks: Any, console: Console) -> Any:
     """This rank's part of a world, with a line on how the ranks will reach each other."""
     from lpm import partition
 
-    with _said(console, f"Dividing it among {ranks.count} ranks"):
+    with timed(console, f"Dividing it among {ranks.count} ranks"):
         part = partition.mine(world, ranks)
     here = ranks.all(part.here)
-    _say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
+    say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
     for line in part.share.moved if part.share else ():
-        _say(console, line, style="dim")
+        say(console, line, style="dim")
     return part
-
-
-def show(paths: list[Path], console: Console, picture: Path | None = None) -> None:
-    """Print the table of a run, or of several side by side, and draw their picture anew."""
-    from lpm import store
-
-    found = list({located.resolve(): located for located in map(store.locate, paths)}.values())
-    opened = [_opened(each) for each in found]
-    folder = found[0].parent if found[0].name == store.NAME else found[0]
-    if len(found) == 1:
-        (results,) = opened
-        _introduce("", found[0], results, console)
-        print_summary(results, console)
-        target = picture or folder / PICTURE
-    else:
-        runs = dict(zip(_names(found, opened), opened, strict=True))
-        for path, (name, results) in zip(found, runs.items(), strict=True):
-            _introduce(name, path, results, console)
-        _print_side_by_side(runs, console)
-        target = picture or folder.parent / PICTURE_OF_SEVERAL
-    try:
-        drawn = str(_draw(opened[0] if len(found) == 1 else runs, target))
-    except OSError as error:
-        drawn = f"not drawn: {error}"
-    _say(console, "".join(f"Results  {path}\n" for path in found) + f"Picture  {drawn}")
-
-
-def _opened(path: Path) -> Any:
-    """The results of a run that has begun."""
-    from lpm import store
-
-    results = store.open(path).load()
-    if results.sizes["time"] == 0:
-        raise InputError(
-            f"{path}: asked for results, got a store in which nothing was committed yet; wait, or run it again"
-        )
-    return results
-
-
-def _names(paths: list[Path], opened: list[Any]) -> list[str]:
-    """What tells runs apart: their titles if these are short, else their folders."""
-    from lpm import store
-
-    titles = [results.attrs.get("title", "") for results in opened]
-    whole = [path.resolve() for path in paths]
-    folders = [path.parent.name if path.name == store.NAME else path.name for path in whole]
-    for names in (titles if all(0 < len(title) <= LONGEST_NAME for title in titles) else folders, folders):
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
-
-
-def _introduce(name: str, path: Path, results: Any, console: Console) -> None:
-    """A line on a run, with its name if it has one of several, and one more if it is unfinished."""
-    from lpm import store
-
-    about, realizations = results.attrs, results.sizes["realization"]
-    draws = f", {realizations:,} realizations" if realizations > 1 else ""
-    title = about.get("title") or ("" if name else str(path))
-    also = f"{title}, " if name and title not in ("", name) else ""
-    _title(console, name or title, f"{also}{about.get('agents', 0):,} agents{draws}, seed {about.get('seed')}")
-    committed = results["committed"].values
-    full, least, most = store.records(path), int(committed.min()), int(committed.max())
-    if least < full:
-        span = f"{most:,}" if least == most else f"{least:,} to {most:,}"
-        _say(console, f"unfinished: {span} of {full:,} records a realization", style="yellow")
 
 
 def validate(config: str, settings: list[str], console: Console) -> None:
@@ -273,8 +200,8 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     calendar = chosen.run.calendar
     span = f"{calendar.steps:,} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
     agents = tried(chosen)
-    _say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
-    _say(console, f"Its model was built and traced with {agents:,} agents", style="dim")
+    say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
+    say(console, f"Its model was built and traced with {agents:,} agents", style="dim")
 
 
 def check_gradient(
@@ -287,7 +214,7 @@ def check_gradient(
     **wanted: Any,
 ) -> bool:
     """Print which derivatives of a config's world hold; whether nothing is off or cut."""
-    _say(console, f"lpm {lpm.__version__}, derivatives of {config}", style="dim")  # before the slow imports
+    say(console, f"lpm {lpm.__version__}, derivatives of {config}", style="dim")  # before the slow imports
 
     from lpm import check_gradient as check
     from lpm.config import build_world, load
@@ -300,79 +227,17 @@ def check_gradient(
     if agents is None and (many is None or many > check.ENOUGH):
         chosen = load(config, [*overrides, f"{key}={check.ENOUGH}"])
         said = "all agents" if many is None else f"{many:,} agents"
-        _say(console, f"{check.ENOUGH:,} agents instead of {said}, which is enough to tell; --agents takes others")
+        say(console, f"{check.ENOUGH:,} agents instead of {said}, which is enough to tell; --agents takes others")
     use_compilation_cache()
-    with _said(console, "Building the world"):
+    with timed(console, "Building the world"):
         world = build_world(chosen)
     calendar = chosen.run.calendar
-    _title(console, world.title, f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}")
+    headline(console, world.title, f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}")
     for caution in world.cautions:
-        _say(console, f"Note: {caution}", style="yellow")
+        say(console, f"Note: {caution}", style="yellow")
     found = check.checked(world, steps=calendar.steps, seed=chosen.run.seed, console=console, **wanted)
     check.print_check(found, console)
     return found.holds
-
-
-def print_summary(results: Any, console: Console) -> None:
-    """The table of a finished run, and below it what was observed beside what was simulated."""
-    from lpm import report
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column()
-    table.add_column("total", justify="right", no_wrap=True)
-    table.add_column("peak", justify="right", no_wrap=True)
-    table.add_column("when", no_wrap=True)
-    for row in report.summary(results):
-        table.add_row(row.name, row.total, row.peak, row.when)
-    rate = report.attack_rate(results)
-    if rate:
-        table.add_row(*rate)
-    console.print()
-    console.print(table)
-    reached = int((results["committed"] > 0).sum())
-    if reached > 1:
-        _say(console, f"median of {reached:,} realizations (5 % to 95 % of them)", style="dim")
-    console.print()
-    for sentence in report.observed_beside(results):
-        _say(console, sentence)
-
-
-def _print_side_by_side(runs: dict[str, Any], console: Console) -> None:
-    """A table with a column for each run, of what all of them observe."""
-    from lpm import report
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column()
-    table.add_column()
-    for name in runs:
-        table.add_column(name, justify="right", overflow="fold")
-    for what, measure, values in report.side_by_side(runs):
-        table.add_row(what, measure, *values)
-    console.print()
-    console.print(table)
-    if any(results.sizes["realization"] > 1 for results in runs.values()):
-        _say(console, "medians of the realizations (5 % to 95 % of them)", style="dim")
-    common = report.shared(runs)
-    rest = dict.fromkeys(name for results in runs.values() for name in report.curves(results) if name not in common)
-    if rest:
-        _say(console, f"not in all of them: {', '.join(rest)}", style="dim")
-    console.print()
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """A line as it is: not wrapped, so that paths can be copied, and no brackets taken for markup."""
-    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
-
-
-def _title(console: Console, title: str, rest: str) -> None:
-    console.print(Text.assemble((title, "bold"), f": {rest}"), soft_wrap=True)
-
-
-def _draw(results: Any, path: Path) -> Path:
-    """The picture of one run, or of several by name."""
-    from lpm.plot import overlaid, overview
-
-    return overlaid(results, path) if isinstance(results, dict) else overview(results, path)
 
 
 def _options(
@@ -402,83 +267,3 @@ def _free(path: Path) -> Path:
     while candidate.exists() and any(candidate.iterdir()):
         candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
     return candidate
-
-
-@contextlib.contextmanager
-def _said(console: Console, what: str) -> Iterator[None]:
-    """A spinner while something takes long, and a line in a log."""
-    begun = time.perf_counter()
-    with console.status(what) if console.is_terminal else contextlib.nullcontext():
-        yield
-    _say(console, f"{what}: {time.perf_counter() - begun:.1f} s", style="dim")
-
-
-@contextlib.contextmanager
-def _progress(console: Console, total: int) -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal; elsewhere a line for each tenth of the work."""
-    if not console.is_terminal:
-        yield _lines(console)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, expand=True) as bars:
-        bar = bars.add_task("Simulating", total=total, rate="compiling")
-
-        def advance(progress: Any) -> None:
-            bars.update(bar, completed=progress.done, rate=_rate(progress) or "compiled")
-
-        yield advance
-
-
-def _lines(console: Console) -> Callable[[Any], None]:
-    said = -1
-
-    def line(progress: Any) -> None:
-        nonlocal said
-        tenth = 10 * progress.done // progress.total
-        if tenth > said:
-            said = tenth
-            speed = f", {_rate(progress)}, {progress.left:.0f} s left" if progress.timed else ""
-            _say(console, f"{progress.done:,} of {progress.total:,} steps{speed}")
-
-    return line
-
-
-def _rate(progress: Any) -> str:
-    return f"{progress.rate / 1e6:,.3g} million agent-steps/s" if progress.timed else ""
-
-
-def fail(error: LpmError, console: Console) -> None:
-    """Print an error a user can act on."""
-    problems = error.problems if isinstance(error, InputError) else [str(error)]
-    for problem in problems:
-        console.print(Text.assemble(("error", "red"), f" {problem}"), soft_wrap=True)
-    if len(problems) > 1:
-        _say(console, f"{len(problems)} mistakes; nothing was run")
-
-
-def unexpected(error: Exception, console: Console) -> None:
-    """An exception that nobody foresaw: where it was raised and how to see more."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    library = str(Path(__file__).resolve().parent)
-    foreign = (
-        f"{os.sep}site-packages{os.sep}",
-        f"{os.sep}lib{os.sep}python",
-        library,
-        str(Path(library).parent / "kernels"),
-    )
-    own = [frame for frame in frames if not any(part in frame.filename for part in foreign)] or frames
-    where = f"{own[-1].filename}:{own[-1].lineno}"
-    text = str(error).strip().splitlines() or [""]
-    _say(console, f"error {where} {type(error).__name__}: {text[0]}")
-    _say(
-        console,
-        "Set LPM_TRACE=1 to see the whole trace. If the place named is not in your own model, please report it.",
-    )

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import lpm
-from lpm import commands
+from lpm.show import show
 
 ROOT = Path(__file__).parents[2]
 STEPS = 40_000
@@ -54,5 +54,5 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_a_store_that_can_be_sho
     kept = lpm.open(tmp_path / "stopped")
     assert 0 < kept.sizes["time"] < STEPS
     said = io.StringIO()
-    commands.show([tmp_path / "stopped"], Console(file=said, width=80))
+    show([tmp_path / "stopped"], Console(file=said, width=80))
     assert f"unfinished: {kept.sizes['time']:,} of {STEPS:,} records" in said.getvalue()

@@ -15,11 +15,11 @@ from rich.console import Console
 
 import lpm
 from lpm import Calendar, Observable
-from lpm.commands import print_summary
 from lpm.errors import InputError
 from lpm.plot import overlaid, overview
 from lpm.report import attack_rate, comparisons, observed_beside, shared, side_by_side, summary
 from lpm.series import Series
+from lpm.show import print_summary
 from lpm.store import create
 
 START = datetime.date(2020, 2, 1)

@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LPM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-    monkeypatch.setattr("lpm.commands._draw", lambda results, target: target.write_bytes(b"a picture"))
+    monkeypatch.setattr("lpm.commands.draw", lambda results, target: target.write_bytes(b"a picture"))
     (tmp_path / "town.yaml").write_text(CONFIG)
     return tmp_path
 
