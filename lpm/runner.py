@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, checkpoint, directory, distributed, partition, resume, store
+from lpm import batch, checkpoint, directory, distributed, partition, rank_log, resume, store
 from lpm.checkpoint import About, Plan
 from lpm.distributed import Ranks
 from lpm.errors import RunError
@@ -181,6 +181,11 @@ def _run(
 
     path, fresh = ranks.first(place)
     signals = opened.enter_context(Signals())
+    log = opened.enter_context(rank_log.log(ranks, path, job.world.here))
+
+    def passed(made: Progress) -> None:
+        log(f"{made.done:,} of {made.total:,} steps")
+        progress(made)
 
     def target_path() -> Path:
         return (resume.reopened(job, path, say) or job.create(path / store.NAME, {})).path
@@ -195,7 +200,7 @@ def _run(
     if ranks.first(lambda: bool((target.committed() == job.records).all())):
         say(f"{path}: finished before; nothing was changed")
         return target.path
-    _Run(job, path, target, fresh, signals, progress, say, again).all()
+    _Run(job, path, target, fresh, signals, passed, say, again).all()
     return target.path
 
 

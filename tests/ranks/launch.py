@@ -22,8 +22,13 @@ def mpirun() -> str:
     return found
 
 
-def on_ranks(count: int, *words: str, program: str = str(PROGRAM), **environment: str) -> subprocess.CompletedProcess:
-    """Run a program with its words on so many ranks; its output is text."""
+def command(count: int, *words: str, program: str = str(PROGRAM)) -> list[str]:
+    """What starts a program with its words on so many ranks."""
+    return [mpirun(), "--oversubscribe", "--bind-to", "none", "-n", str(count), sys.executable, program, *words]
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    """The environment of such a program."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     ours = {
         "PYTHONPATH": str(ROOT),
@@ -32,8 +37,12 @@ def on_ranks(count: int, *words: str, program: str = str(PROGRAM), **environment
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    command = [mpirun(), "--oversubscribe", "--bind-to", "none", "-n", str(count), sys.executable, program, *words]
+    return inherited | ours | more
+
+
+def on_ranks(count: int, *words: str, program: str = str(PROGRAM), **environment: str) -> subprocess.CompletedProcess:
+    """Run a program with its words on so many ranks; its output is text."""
     return subprocess.run(
-        command, env=inherited | ours | environment, capture_output=True, text=True, timeout=TOO_LONG, cwd=ROOT,
-        stdin=subprocess.DEVNULL,
+        command(count, *words, program=program), env=surroundings(**environment), capture_output=True, text=True,
+        timeout=TOO_LONG, cwd=ROOT, stdin=subprocess.DEVNULL,
     )  # fmt: skip

@@ -35,6 +35,10 @@ def test_a_nan_on_one_rank_is_named_on_all(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "record 10: not a finite number in wealth" in done.stderr
     assert lpm.open(tmp_path / "out").sizes["time"] == 10
+    for rank in range(2):
+        log = (tmp_path / "out" / "logs" / f"rank-{rank}.txt").read_text()
+        assert " agents" in log
+        assert "RunError: record 10: not a finite number in wealth" in log
 
 
 def test_one_rank_speaks_of_a_mistake_of_all(tmp_path: Path) -> None:
