@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lpm.calibration.observation import month_length
+from lpm.cells import Cells
 from lpm.errors import InputError
 
 Every = int | Literal["month"]
@@ -59,23 +60,6 @@ class Counts:
     path: str = ""
     lines: tuple[int, ...] = ()
     monthly: bool = False
-
-
-@dataclasses.dataclass
-class _Rows:
-    """A table's cells as texts, with what to call each row in a message, and the mistakes found so far."""
-
-    name: str
-    header: list[str]
-    rows: list[tuple[int, list[str]]]
-    problems: list[str] = dataclasses.field(default_factory=list)
-
-    def report(self, line: int, column: str, message: str) -> None:
-        at = self.header.index(column) + 1 if column in self.header else 1
-        self.problems.append(f"{self.name}:{line}:{at} {column}: {message}")
-
-    def cell(self, cells: Sequence[str], column: str) -> str:
-        return cells[self.header.index(column)]
 
 
 def read_counts(
@@ -200,7 +184,7 @@ def of_array(array: Any, time: str = "time", every: Every = 1) -> Counts:
 
 
 def _take(
-    table: _Rows,
+    table: Cells,
     line: int,
     cells: list[str],
     columns: tuple[str, str, tuple[str, ...]],
@@ -240,7 +224,7 @@ def _take(
 
 
 def _take_event(
-    table: _Rows,
+    table: Cells,
     line: int,
     cells: list[str],
     columns: tuple[str, tuple[str, ...]],
@@ -284,7 +268,7 @@ def _binned(events: dict[tuple[Any, tuple[str, ...]], float], every: Every) -> d
     return found
 
 
-def _find_overlaps(table: _Rows, lines: dict[tuple[Any, tuple[str, ...]], int], time: str, every: Every) -> None:
+def _find_overlaps(table: Cells, lines: dict[tuple[Any, tuple[str, ...]], int], time: str, every: Every) -> None:
     """A value's days must end before the next one's begin."""
     at: dict[Any, int] = {}
     for (when, _), line in lines.items():
@@ -325,7 +309,7 @@ def _count(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _read(path: Path) -> _Rows:
+def _read(path: Path) -> Cells:
     try:
         if path.suffix in (".parquet", ".pq"):
             return _read_parquet(path)
@@ -339,10 +323,10 @@ def _read(path: Path) -> _Rows:
         raise InputError(f"{path}:1:1 data: asked for CSV in UTF-8, got {error}; write it anew") from None
     if len(rows) < 2:
         raise InputError(f"{path}:1:1 data: asked for a header and rows, got {len(rows)} lines; write both")
-    return _Rows(str(path), rows[0][1], rows[1:])
+    return Cells(str(path), rows[0][1], rows[1:])
 
 
-def _read_parquet(path: Path) -> _Rows:
+def _read_parquet(path: Path) -> Cells:
     """Rows count from 2, as if there were a header's line."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -352,4 +336,4 @@ def _read_parquet(path: Path) -> _Rows:
     except pa.ArrowException as error:
         raise InputError(f"{path}:1:1 data: asked for a parquet file, got {error}; write it anew") from None
     columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
-    return _Rows(str(path), table.column_names, list(enumerate(map(list, zip(*columns, strict=True)), 2)))
+    return Cells(str(path), table.column_names, list(enumerate(map(list, zip(*columns, strict=True)), 2)))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lpm.cells import Cells
 from lpm.errors import InputError
 from lpm.schema_check import unknown
 from lpm.settings import Calendar
@@ -127,26 +128,7 @@ def misnamed(path: str | Path, *, time: str, column: str, by: str | None = None)
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """A CSV file's cells, its rows with the lines they stand on, and the problems found so far."""
-
-    name: str
-    header: list[str]
-    rows: list[tuple[int, list[str]]]
-    problems: list[str] = dataclasses.field(default_factory=list)
-
-    def report(self, line: int, column: str, message: str) -> None:
-        at = self.header.index(column) + 1 if column in self.header else 1
-        self.problems.append(f"{self.name}:{line}:{at} {column}: {message}")
-
-    def column(self, name: str) -> list[str]:
-        """A column's cells; of rows that are too short, none."""
-        at = self.header.index(name) if name in self.header else len(self.header)
-        return [cells[at] for _, cells in self.rows if at < len(cells)]
-
-
-def _check_separators(table: _Table) -> None:
+def _check_separators(table: Cells) -> None:
     """A file with other signs between its cells seems to have one column with a long name."""
     other = re.search("[;\t|]", table.header[0]) if len(table.header) == 1 else None
     if other:
@@ -161,7 +143,7 @@ def _first(problems: list[str]) -> list[str]:
     return [*problems[:_SHOWN], f"{where} data: got {more} more mistakes from here on; write those above anew first"]
 
 
-def _table(path: Path, wanted: list[str]) -> _Table:
+def _table(path: Path, wanted: list[str]) -> Cells:
     """The file with its header checked; blank lines are passed over."""
     line = 1
     try:
@@ -185,7 +167,7 @@ def _table(path: Path, wanted: list[str]) -> _Table:
         ) from None
     if not rows:
         raise InputError(f"{path}:1:1 data: asked for a table, got an empty file; write a header and rows")
-    table = _Table(str(path), rows[0][1], rows[1:])
+    table = Cells(str(path), rows[0][1], rows[1:])
     line = rows[0][0]
     for column in wanted:
         if column not in table.header:
@@ -201,7 +183,7 @@ def _table(path: Path, wanted: list[str]) -> _Table:
 
 
 def _read_row(
-    table: _Table,
+    table: Cells,
     line: int,
     cells: list[str],
     columns: tuple[str, str, str | None],
@@ -238,7 +220,7 @@ def _read_row(
         table.report(line, by, f"asked for a name, got an empty cell; write the {by}")
 
 
-def _find_gaps(table: _Table, lines: dict[tuple[Time, str], int], time: str, by: str | None) -> None:
+def _find_gaps(table: Cells, lines: dict[tuple[Time, str], int], time: str, by: str | None) -> None:
     """Each region must have a row for each time, with the same days between any two."""
     at: dict[Any, int] = {}
     for (when, _), line in lines.items():
