@@ -77,7 +77,7 @@ def test_the_page_says_what_the_results_say() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["bench_core.py", "bench_growth.py"])
+@pytest.mark.parametrize("script", ["bench_core.py", "bench_growth.py", "bench_overhead.py"])
 def test_a_benchmark_runs_small(script: str, tmp_path: Path) -> None:
     assert run(BENCHMARKS / script, "--small", folder=tmp_path)
 
