@@ -9,6 +9,7 @@ from lpm.calibration.checks import Checks, check
 from lpm.calibration.descent import adam
 from lpm.calibration.ensemble import Ensemble, assimilate, smooth
 from lpm.calibration.fitting import coarse_to_fine, fit
+from lpm.calibration.neural_fit import Neural, by_region, expected, neural
 from lpm.calibration.observation import Stream, stream
 from lpm.calibration.parameters import Parameter, Prior, to_params
 from lpm.calibration.posterior import Predictive, coverage, draws, identified, intervals, predict
@@ -23,6 +24,7 @@ __all__ = [
     "Checks",
     "Ensemble",
     "Fit",
+    "Neural",
     "Parameter",
     "Predictive",
     "Prior",
@@ -34,13 +36,16 @@ __all__ = [
     "Stream",
     "adam",
     "assimilate",
+    "by_region",
     "check",
     "coarse_to_fine",
     "coverage",
     "draws",
+    "expected",
     "fit",
     "identified",
     "intervals",
+    "neural",
     "predict",
     "profile",
     "recover",

@@ -25,10 +25,12 @@ Belief = Literal["believe it", "believe it with care", "do not believe it"]
 UNLIKELY = 0.01  # a predictive p-value below it is a doubt
 GROSS = 1.5  # a misfit so many times the largest predicted is a reason not to believe the fit
 FAR_OFF, IMPOSSIBLE = 0.01, 0.001  # p-values of a recovery's intervals: a doubt, a reason not to believe
+MISSED = 3.0  # posterior deviations of a recovered parameter from the truth: a doubt
 STARTED_OFF = 2.0  # posterior deviations from the truth at which fits to synthetic data begin
 LOUD = 0.5  # chance in the simulations, in posterior deviations
 EDGE = 0.01  # share of the range between two bounds
 DISAGREE, DIVERGENT = 1.05, 0.01  # r hat; share of the draws
+EVEN = 0.3  # of the weights of a flow's draws
 DIED = 0.2  # share of the epidemics simulated at the fit
 
 
@@ -227,6 +229,11 @@ def _of_convergence(fit: Fit) -> list[Finding]:
 def _of_sample(sample: Sample | None) -> list[Finding]:
     if sample is None:
         return []
+    if sample.method == "flow":
+        text = f"draws of the flow have weights worth {100 * sample.efficiency:.0f} % of as many equal ones"
+        if sample.efficiency < EVEN:
+            return [Finding(1, f"{text}: it misses part of the posterior; take `posterior: nuts`")]
+        return [Finding(0, text)]
     worst, divergent = float(sample.r_hat.max()), int(sample.divergent.sum())
     number = sample.divergent.size
     text = f"the chains of NUTS agree (r hat at most {worst:.2f}), and {divergent} of {number:,} draws diverged"
@@ -301,6 +308,11 @@ def _of_recovery(found: Recovery | None, how: str) -> list[Finding]:
         return findings
     inside, number = int(((found.truth >= found.low) & (found.truth <= found.high)).sum()), found.truth.size
     text = f"of {len(found.truth)} data sets {how}, {inside} of {number} intervals of 90 % hold the truth"
+    off = np.abs(found.error)
+    if (off > MISSED).any():
+        repeat, which = np.unravel_index(int(off.argmax()), off.shape)
+        said = f"of data {how}, number {repeat + 1} missed {found.names[which]} by {off.max():.1f} posterior deviations"
+        findings.append(Finding(1, f"{said}; intervals hold {MISSED:g} in all but 3 of 1,000"))
     p = _binomial_below(inside, number, 0.9)
     findings.append(Finding(0 if p > FAR_OFF else 1 if p > IMPOSSIBLE else 2, text))
     return findings

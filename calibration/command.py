@@ -17,14 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 import lpm
-from lpm import directory
+from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
-from lpm.calibration import checks, ensemble, fitting, hub, page, picture, posterior, results, sampling, setup
+from lpm.calibration import checks, ensemble, fitting, flow, hub, page, picture, posterior, results, sampling, setup
 from lpm.calibration.checks import Checks
 from lpm.calibration.history import FOLDER, Log
 from lpm.calibration.posterior import Predictive
 from lpm.calibration.problem import Problem
 from lpm.calibration.sampling import Sample
+from lpm.calibration.sharing import Team
 from lpm.calibration.task import Fit
 from lpm.errors import InputError
 from lpm.provenance import differences, git_commit, versions
@@ -42,6 +43,8 @@ Whole = tuple[Fit, Predictive, Checks, Sample | None]
 def calibrate(config: str, out: Path | None, overrides: list[str], console: Console, resume: bool = False) -> None:
     """Load, build, fit, check; then the table, and fit.json, fit.zarr, fit.png and fit.html in a new directory.
 
+    Several ranks share out the simulations; the first of them does all else.
+
     Args:
         config: a file, or the name of one that comes with lpm.
         out: the directory; named after the config's if None.
@@ -53,31 +56,62 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
         RunError: if no start gave a fit.
         Interrupted: on Ctrl-C.
     """
-    from lpm.config import build_world, load
+    from lpm.config import load
     from lpm.runner import Interrupted
 
     begun = time.perf_counter()
     if resume and out is None:
         raise InputError("--resume: asked for the directory of the fit to go on with, got none; write --out DIRECTORY")
-    chosen = load(config, overrides)
-    folder = _directory(out, chosen.run.out, resume)
-    if (folder / results.FIT).exists():
-        _say(console, f"{folder}: finished before; nothing was changed")
-        return
-    use_compilation_cache()
+    with distributed.apart() as ranks:
+        chosen = ranks.each(lambda: load(config, overrides))
+        folder = ranks.first(lambda: _directory(out, chosen.run.out, resume))
+        if ranks.first((folder / results.FIT).exists):
+            if ranks.rank == 0:
+                _say(console, f"{folder}: finished before; nothing was changed")
+            return
+        use_compilation_cache()
+        team = Team(ranks, ranks.each(lambda: _problems(chosen)))
+        if ranks.rank:
+            team.serve()
+            return
+        words = ["lpm", "calibrate", config, *(word for each in overrides for word in ("--set", each))]
+        again = shlex.join([*words, "--out", str(folder), "--resume"])
+        try:
+            team.lead(lambda problems: _led(problems, chosen, folder, console, begun, again))
+        except Interrupted as stopped:
+            if ranks.count > 1:
+                distributed.end_all(str(stopped), ranks)  # the others may be in the middle of a simulation
+            raise
+
+
+def _problems(chosen: Config) -> dict[str, Problem]:
+    """The problem of a config, and that of a sample of its agents if there is to be one."""
+    from lpm.config import build_world
+
     world = build_world(chosen)
-    world = dataclasses.replace(world, title=chosen.title or world.title)
-    problem = setup.problem_of(chosen, world)
+    found = {"whole": setup.problem_of(chosen, dataclasses.replace(world, title=chosen.title or world.title))}
+    assert chosen.calibrate is not None  # or `problem_of` had raised
+    if chosen.calibrate.coarse and chosen.calibrate.method != "ensemble":
+        found["sample"] = setup.coarse_problem(chosen, found["whole"])
+    return found
+
+
+def _led(
+    problems: dict[str, Problem], chosen: Config, folder: Path, console: Console, begun: float, again: str
+) -> None:
+    """As `calibrate`, once the problems are there."""
+    from lpm.runner import Interrupted
+
+    problem = problems["whole"]
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
-    _say(console, f"{world.title}: {problem.size} unknowns, fitted to {data}", "bold")
+    _say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
     with directory.held(directory.writable(folder)):
         _check_identity(chosen, folder)
         log = Log(folder / FOLDER, lambda line: _say(console, line, "dim"))
         try:
-            whole = _fitted(dataclasses.replace(problem, log=log), chosen, folder, console)
+            logged = {name: dataclasses.replace(each, log=log) for name, each in problems.items()}
+            whole = _fitted(logged, chosen, folder, console)
         except KeyboardInterrupt:
-            words = ["lpm", "calibrate", config, *(word for each in overrides for word in ("--set", each))]
-            again = shlex.join([*words, "--out", str(folder), "--resume"])
             raise Interrupted(f"stopped; {log.calls:,} simulations are kept. Go on with `{again}`") from None
         _write(whole, chosen, folder, console)
         log.remove()
@@ -87,9 +121,9 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
     _say(console, f"{spent}, {time.perf_counter() - begun:.0f} s in all", "dim")
 
 
-def _fitted(problem: Problem, chosen: Config, folder: Path, console: Console) -> Whole:
+def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console: Console) -> Whole:
     """The fit, what it predicts, its checks, and a sample of its posterior if that was asked for."""
-    section = chosen.calibrate
+    problem, section = problems["whole"], chosen.calibrate
     assert section is not None  # or `problem_of` had raised
     history = results.History(folder / results.HISTORY, problem.names)
     asked: dict[str, Any] = {
@@ -105,9 +139,8 @@ def _fitted(problem: Problem, chosen: Config, folder: Path, console: Console) ->
         asked |= {"members": section.members, "assimilations": section.assimilations}
         fit = ensemble.smooth(problem, **asked)
     elif section.coarse:
-        sample_of_it = dataclasses.replace(setup.coarse_problem(chosen, problem), log=problem.log)
         asked["coarse_realizations"] = section.coarse_realizations
-        fit = fitting.coarse_to_fine(sample_of_it, problem, **asked)
+        fit = fitting.coarse_to_fine(problems["sample"], problem, **asked)
     else:
         fit = fitting.fit(problem, **asked)
     sample = None
@@ -118,6 +151,10 @@ def _fitted(problem: Problem, chosen: Config, folder: Path, console: Console) ->
             chains=CHAINS,
             seed=section.seed,
             progress=lambda line: _say(console, line, "dim"),
+        )
+    if section.posterior == "flow":
+        sample = flow.sample(
+            fit, draws=section.draws, seed=section.seed, progress=lambda line: _say(console, line, "dim")
         )
     drawn = None if sample is None else sample.z.reshape(-1, problem.size)
     predictive = posterior.predict(fit, section.draws, section.seed, drawn)
@@ -193,6 +230,8 @@ def print_fit(fit: Fit, found: Checks, console: Console, sample: Sample | None =
     for row in results.table(fit, found.identified, sample):
         weak = "weakly identified" if row.weak else ""
         table.add_row(row.name, f"{row.estimate:.4g}", f"{row.low:.4g} to {row.high:.4g}", weak)
+    for row in results.derived(fit, sample):
+        table.add_row(row.name, f"{row.estimate:.4g}", f"{row.low:.4g} to {row.high:.4g}", "")
     console.print()
     console.print(table)
     console.print()

@@ -106,7 +106,7 @@ def assimilate(
         misfit.append(float(((data - seen) ** 2).sum(1).mean() / len(data)))
         progress(f"assimilation {number} of {assimilations}: misfit {misfit[-1]:.3g}, {lost} members lost so far")
         if number < assimilations:
-            z = _moved(z, seen, data, covariance, float(assimilations), problem.epidemic_chance, generator)
+            z = _moved(z, seen, data, covariance, float(assimilations), bool(problem.epidemic_chance), generator)
     spent = (assimilations + 1) * (len(z) + chance)
     return Ensemble(problem.names, z, problem.values(z), dispersions, np.array(misfit), lost, spent)
 

@@ -94,7 +94,30 @@ def at_estimate(world: World, fitted: Fitted) -> World:
     Raises:
         InputError: if the world has no such parameters.
     """
-    return dataclasses.replace(world, params=_params(world, fitted, fitted.z))
+    return at(world, fitted, fitted.z)
+
+
+def at(world: World, fitted: Fitted, z: np.ndarray) -> World:
+    """The world with what was free as z, (size,), has it.
+
+    Raises:
+        InputError: if the world has no such parameters.
+    """
+    return dataclasses.replace(world, params=_params(world, fitted, z))
+
+
+def some(fitted: Fitted, count: int) -> np.ndarray:
+    """So many draws, spread evenly over those that the fit kept: (count, size).
+
+    Raises:
+        InputError: if the fit kept fewer.
+    """
+    if not 1 <= count <= len(fitted.draws):
+        raise InputError(
+            f"--draws: asked for at most the {len(fitted.draws):,} draws in {fitted.folder}, got {count:,}; write "
+            "fewer, or fit again with more `draws` under `calibrate`"
+        )
+    return fitted.draws[np.linspace(0, len(fitted.draws), count, endpoint=False).astype(int)]
 
 
 def with_draws(world: World, fitted: Fitted, count: int, seed: int, realizations: int) -> World:
@@ -111,15 +134,10 @@ def with_draws(world: World, fitted: Fitted, count: int, seed: int, realizations
     Raises:
         InputError: if the fit kept fewer draws, or the world has no such parameters.
     """
-    if not 1 <= count <= len(fitted.draws):
-        raise InputError(
-            f"--draws: asked for at most the {len(fitted.draws):,} draws in {fitted.folder}, got {count:,}; write "
-            "fewer, or fit again with more `draws` under `calibrate`"
-        )
+    chosen = some(fitted, count)
     if "draw" in world.state.env:
         raise InputError("--draws: asked for a world without an entry `draw` of its own, got one; rename it")
-    which = np.linspace(0, len(fitted.draws), count, endpoint=False).astype(int)
-    leaves = [_params(world, fitted, z) for z in fitted.draws[which]]
+    leaves = [_params(world, fitted, z) for z in chosen]
     stacked = jax.tree.map(lambda *each: jnp.stack(each), *leaves)
     starts = jax.vmap(lambda r: random.stream(random.key(seed, r), "start").words)(jnp.arange(realizations))
     state = dataclasses.replace(world.state, env=world.state.env | {"draw": jnp.int32(-1)})
@@ -171,6 +189,11 @@ def used(
     """A world for `lpm run --from-fit`, what to remember of it beside the results, and what to tell the user."""
     fitted = read(folder, calendar)
     world = with_draws(world, fitted, draws, seed, realizations) if draws else at_estimate(world, fitted)
+    return world, remembered(fitted, draws), sentences(fitted, calendar, draws)
+
+
+def remembered(fitted: Fitted, draws: int | None) -> dict[str, str]:
+    """What to remember of a fit beside the results of its use."""
     seen = checksum(np.concatenate([fitted.z[None], fitted.draws]))
-    about = {"from_fit": str(Path(folder).resolve()), "from_fit_draws": str(draws or ""), "from_fit_checksum": seen}
-    return world, about, sentences(fitted, calendar, draws)
+    folder = str(fitted.folder.resolve())
+    return {"from_fit": folder, "from_fit_draws": str(draws or ""), "from_fit_checksum": seen}

@@ -18,6 +18,7 @@ from lpm.calibration.gauss_newton import System, averaged, system
 from lpm.calibration.objective import Moments, Weights
 from lpm.calibration.priors import prior_deviation, starting_points
 from lpm.calibration.problem import Problem, keys, simulator
+from lpm.calibration.tangents import SHARE
 from lpm.calibration.task import Budget, Fit, Row, Start, Task, Verdict
 from lpm.errors import RunError
 from lpm.kernels import random
@@ -29,6 +30,7 @@ LONGEST = 1.5  # step, in prior deviations
 SCREENED, FEW = 6, 4  # points tried for each start, with so many realizations each
 TRIES, FIRST_DAMPING = 6, 1e-2  # step lengths tried under the same seeds, and the damping of the first
 NEAR = 9.0  # squared step below which iterations pool what they see of the epidemic's chance
+FAR = 100.0  # the same where derivatives are differences, whose noise makes steps long
 QUIET = 4  # iterations whose steps were chance after which a start ends, however loud the chance
 JACOBIANS = 4  # near the end, so many are averaged; after that, iterations take plain simulations alone
 FAILURES = 3  # iterations in turn without a step that lowers the misfit
@@ -179,13 +181,16 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
     history: list[tuple[float, float, float]] = []
     samples: list[np.ndarray] = []
     jacobians: list[np.ndarray] = []
+    axes: np.ndarray | None = None
     verdict: Verdict = "out of iterations"
     quiet = failures = 0
+    differences = problem.rule == "differences"
+    nearly = FAR if differences else NEAR
     for iteration in range(iterations):
-        near = bool(history) and history[-1][1] < NEAR
+        near = bool(history) and history[-1][1] < nearly
         samples, jacobians = (samples, jacobians) if near else ([], [])
         first = task.realizations * (1 + iteration + 1000 * number)
-        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS)
+        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS, axes=axes)
         if simulated is None:
             verdict = "out of budget"
             break
@@ -202,6 +207,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
         weights = objective.weigh(problem, dispersions, objective.shrunk_covariance(samples), found.number)
         mean = np.mean(jacobians, axis=0) if known is None else known
         here = system(problem, weights, found, curves, mean, z)
+        axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.both))
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))
         task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
@@ -217,7 +223,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
             break
         z = z if moved is None else moved
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
-            jacobians, known = [], None
+            jacobians, known = jacobians[1:] if differences else [], None
     if not samples:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
     jacobian = np.mean(jacobians, axis=0) if jacobians else known

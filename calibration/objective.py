@@ -69,13 +69,15 @@ class Weights:
     lower: np.ndarray
 
 
-def moments(streams: Sequence[Stream], dispersions: Sequence[float], curves: np.ndarray) -> Moments | None:
+def moments(
+    streams: Sequence[Stream], dispersions: Sequence[float], curves: np.ndarray, died_out: float = DIED_OUT
+) -> Moments | None:
     """The moments of realizations, (realizations, n); None if they are not finite or nearly all died out."""
     if not np.isfinite(curves).all():
         return None
     counts = np.concatenate([each.values.ravel() for each in streams])
     good = ~np.isnan(counts)
-    kept = curves[:, good].sum(1) >= DIED_OUT * counts[good].sum()
+    kept = curves[:, good].sum(1) >= died_out * counts[good].sum()
     if kept.sum() < min(2, len(curves)) or kept.mean() < 0.1:
         return None
     scaled, means, slopes = [], [], []

@@ -146,6 +146,9 @@ def _parameters(fit: Fit, checks: Checks, sample: Sample | None) -> str:
                 "weakly identified" if row.weak else "",
             ]
         )
+    for row in results.derived(fit, sample):
+        why = f"{row.name} = transmission × infectious_days"
+        rows.append([why, f"<b>{_number(row.estimate)}</b>", _range(row.low, row.high), "", "", "", ""])
     return _table(["parameter", "estimate", "90 % interval", "profile", "prior", "left of the prior", ""], rows)
 
 
@@ -234,6 +237,8 @@ def _assumed(fit: Fit, sample: Sample | None) -> str:
         "The posterior is taken as normal about the estimate, on a scale without bounds (Laplace)."
         if sample is None
         else "The posterior was sampled by NUTS, under the same seeds and weights throughout."
+        if sample.method == "nuts"
+        else "The posterior is that of a normalizing flow, weighed by the likelihood under the same seeds throughout."
     )
     lines += [*problem.world.notes, *problem.world.cautions]
     return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>"

@@ -53,6 +53,7 @@ class Parameter:
             day it keeps its own values. () if it does not change over time.
         walk: standard deviation of the change of z from one day's value to the next's; inf for independent values.
         relative: the parameter multiplies the target's own values instead of replacing them.
+        start: where the first start of a fit begins, one value or one for each entry; () for the prior's middle.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Parameter:
     days: tuple[int, ...] = ()
     walk: float = math.inf
     relative: bool = False
+    start: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         problem = mistaken(self)
@@ -82,6 +84,12 @@ def mistaken(parameter: Parameter) -> str | None:
     if not low < high:
         return f"asked for bounds with low < high, got low {low:g} and high {high:g}; write the smaller one as `low`"
     bounded = math.isfinite(low) and math.isfinite(high)
+    if len(parameter.start) not in (0, 1, parameter.size):
+        return f"asked for a start of one value, or of {parameter.size}, got {len(parameter.start)}; write as many"
+    if any(not low < value < high for value in parameter.start):
+        return (
+            f"asked for a start within the bounds {low:g} and {high:g}, got {list(parameter.start)}; write one between"
+        )
     if prior.shape in ("uniform", "beta") and not bounded:
         return (
             f"asked for two finite bounds with a {prior.shape} prior, got {low:g} and {high:g}; "

@@ -110,8 +110,11 @@ def prior_deviation(parameters: Sequence[Parameter]) -> np.ndarray:
 
 
 def starting_points(parameters: Sequence[Parameter], count: int, seed: int) -> np.ndarray:
-    """Draws from the prior without its tails, the first in its middle: (count, size) float64, in z."""
+    """Draws from the prior without its tails, the first where parameters say, or in its middle: (count, size), in z."""
     low, middle, high = np.quantile(draw_prior(parameters, 4000, 0), [CONFINED[0], 0.5, CONFINED[1]], axis=0)
     drawn = np.clip(draw_prior(parameters, count, seed), low, high)
     drawn[0] = middle
+    for parameter, part in zip(parameters, slices(parameters), strict=True):
+        if parameter.start:
+            drawn[0, part] = inverse(parameter, np.array(parameter.start))
     return drawn

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,18 +37,21 @@ class Problem:
         parameters: what is free.
         streams: what was observed.
         epidemic_chance: whether the data are one draw of the epidemic, whose chance is then part of their variance;
-            else they are fitted as if they were its mean.
-        rule: by which events carry derivatives; see `lpm.simulate`.
+            else they are fitted as if they were its mean. Between both, the share of the variance in this world that
+            the data's own epidemic has, in a larger one.
+        rule: by which events carry derivatives, see `lpm.simulate`; or differences, see `lpm.calibration.tangents`.
         log: keeps simulations on disk for a fit that may be stopped.
+        team: shares simulations out among ranks; see `lpm.calibration.sharing`.
     """
 
     world: World
     calendar: Calendar
     parameters: tuple[Parameter, ...]
     streams: tuple[Stream, ...]
-    epidemic_chance: bool = True
-    rule: shadows.Rule = "cavity"
+    epidemic_chance: bool | float = True
+    rule: shadows.Rule | Literal["differences"] = "cavity"
     log: Log | None = None
+    team: Any = None
 
     def __post_init__(self) -> None:
         if not self.parameters or not self.streams:
@@ -163,8 +166,10 @@ def simulator(problem: Problem) -> Simulator | Logged:
         delay, gather = observation.operators(each, steps)
         weekday = jnp.asarray(each.weekday if len(each.weekday) else np.arange(steps) % 7)
         operators.append({"delay": jnp.asarray(delay), "gather": jnp.asarray(gather), "weekday": weekday})
-    plan = Plan(problem.world.model, observe, steps, problem.rule, problem.parameters, streams, problem.world.scale)
-    machine = Simulator(plan, (tree, problem.world.state, operators))
+    rule = "cavity" if problem.rule == "differences" else problem.rule
+    plan = Plan(problem.world.model, observe, steps, rule, problem.parameters, streams, problem.world.scale)
+    machine: Any = Simulator(plan, (tree, problem.world.state, operators))
+    machine = machine if problem.team is None else problem.team.shared(machine)
     return machine if problem.log is None else Logged(machine, problem.log)
 
 

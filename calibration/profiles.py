@@ -13,6 +13,7 @@ from lpm.calibration.fitting import LONGEST
 from lpm.calibration.posterior import LATER
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import keys, simulator
+from lpm.calibration.tangents import SHARE, cost, tangents
 from lpm.calibration.task import Fit
 
 TRACE = 1e-3  # of the prior, so that what the data do not say does not run away
@@ -75,6 +76,7 @@ def profile(
     seeds, spent = keys(seed, LATER, fit.realizations), 0
     offsets = np.linspace(-width, width, points | 1) * float(np.sqrt(fit.covariance[held, held]))
     longest = LONGEST * prior_deviation(problem.parameters)[free]
+    axes = SHARE * np.linalg.cholesky(fit.covariance)
     along = fit.covariance[:, held] / fit.covariance[held, held]
 
     def fitted(z: np.ndarray) -> tuple[np.ndarray, float]:
@@ -82,13 +84,13 @@ def profile(
         nonlocal spent
         best, least, damping = z, np.inf, 1e-2
         for _ in range(iterations + 1):
-            curves, tangents = machine.tangents(z, seeds)
-            spent += fit.realizations * (1 + problem.size)
+            curves, slopes = tangents(problem, machine, z, seeds, axes)
+            spent += cost(problem, fit.realizations)
             found = objective.moments(problem.streams, fit.weights.dispersions, curves)
-            if found is None or not np.isfinite(tangents).all():
+            if found is None or not np.isfinite(slopes).all():
                 break
             residuals, jacobian = objective.linearised(
-                problem.streams, fit.weights, found, objective.mean_jacobian(found, tangents)
+                problem.streams, fit.weights, found, objective.mean_jacobian(found, slopes)
             )
             value = 0.5 * float(residuals @ residuals)
             if value < least:

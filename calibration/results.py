@@ -23,6 +23,7 @@ from lpm.calibration.problem import of_streams
 from lpm.calibration.sampling import Sample
 from lpm.calibration.task import Fit
 from lpm.calibration.task import Row as Iteration
+from lpm.kernels import strata
 from lpm.provenance import git_commit, versions
 from lpm.settings import Calendar
 
@@ -52,6 +53,28 @@ def table(fit: Fit, found: Identified | None = None, sample: Sample | None = Non
         Row(name, float(value), float(low), float(high), weak)
         for name, value, (low, high), weak in zip(fit.problem.names, fit.values, limits, found.weak, strict=True)
     ]
+
+
+def derived(fit: Fit, sample: Sample | None = None, draws: int = 1000) -> list[Row]:
+    """Rows for what follows from the parameters: R0, where everybody meets everybody and stays infectious for a mean
+    time.
+
+    R0 = transmission * infectious_days     (Kermack & McKendrick 1927; latent periods do not enter)
+    """
+    world = fit.problem.world
+    own = ("transmission", "infectious_days")
+    rates = [getattr(world.params, name, None) for name in own]
+    mixed = isinstance(world.state.fixed.get("contacts"), strata.Mixing)
+    if not mixed or any(rate is None or np.shape(rate) for rate in rates):
+        return []
+
+    def of(z: np.ndarray) -> float:
+        params = fit.problem.params(z)
+        return float(params.transmission) * float(params.infectious_days)
+
+    drawn = posterior.draws(fit, draws) if sample is None else sample.z.reshape(-1, len(fit.z))
+    low, high = np.quantile([of(z) for z in drawn[:draws]], [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return [Row("R0", of(fit.z), float(low), float(high), False)]
 
 
 class History:
@@ -110,7 +133,9 @@ def datasets(fit: Fit, predictive: Predictive, sample: Sample | None = None) -> 
     of_time = {name: value for name, value in coords.items() if name not in ("chain", "draw")}
     statistics = {}
     if sample is not None:
-        told = {"lp": sample.log_density, "acceptance_rate": sample.acceptance, "diverging": sample.divergent}
+        told = {"lp": sample.log_density}
+        if sample.method == "nuts":
+            told |= {"acceptance_rate": sample.acceptance, "diverging": sample.divergent}
         columns = {name: (("chain", "draw"), values) for name, values in told.items()}
         statistics = {"sample_stats": xr.Dataset(columns, of_draws)}
     return statistics | {
@@ -168,8 +193,10 @@ def summary(fit: Fit, predictive: Predictive, found: Checks, sample: Sample | No
             "free": [described(each, problem.calendar) for each in problem.parameters],
             "last_day": last_day(fit),
             "parameters": [dataclasses.asdict(row) for row in table(fit, found.identified, sample)],
-            "posterior": "laplace" if sample is None else "nuts",
-            "r_hat": None if sample is None else sample.r_hat,
+            "derived": [dataclasses.asdict(row) for row in derived(fit, sample)],
+            "posterior": "laplace" if sample is None else sample.method,
+            "r_hat": None if sample is None or sample.method != "nuts" else sample.r_hat,
+            "evenness_of_weights": None if sample is None or sample.method != "flow" else sample.efficiency,
             "verdict": found.belief,
             "findings": [dataclasses.asdict(each) for each in found.findings],
             "predictive_checks": [dataclasses.asdict(each) for each in found.predicted],
@@ -235,6 +262,7 @@ def parameter_of(said: dict[str, Any], calendar: Calendar) -> Parameter:
     days = tuple(calendar.step_of(day_of(day)) for day in said["days"])  # type: ignore[arg-type]
     none = {"low": -math.inf, "high": math.inf, "walk": math.inf}
     rest: dict[str, Any] = {name: none[name] if said[name] is None else said[name] for name in none}
+    rest["start"] = tuple(said.get("start", ()))
     return Parameter(**said | rest | {"prior": Prior(**prior), "targets": tuple(said["targets"]), "days": days})
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from lpm.calibration import objective
 from lpm.calibration.posterior import LATER
 from lpm.calibration.problem import keys, simulator
+from lpm.calibration.tangents import SHARE, cost, tangents
 from lpm.calibration.task import Fit
 from lpm.kernels import random
 
@@ -37,6 +38,8 @@ class Sample:
         divergent: (chains, draws) whether a trajectory left the posterior.
         r_hat: (size,) near 1 if the chains agree.
         simulations: spent, each direction of a Jacobian counted as one more.
+        method: how they were drawn: "nuts", or "flow".
+        efficiency: of a flow: how even its weights are, 1 at best.
     """
 
     names: tuple[str, ...]
@@ -47,6 +50,8 @@ class Sample:
     divergent: np.ndarray
     r_hat: np.ndarray
     simulations: int
+    method: str = "nuts"
+    efficiency: float = 1.0
 
     def intervals(self, level: float = 0.9) -> np.ndarray:
         """Interval of each parameter that holds that share of the draws: (size, 2)."""
@@ -98,7 +103,7 @@ def sample(
                     f"chain {chain}, draw {number + 1} of {warmup + draws}: {steps:,} steps of length {length.now:.2g}"
                 )
     columns = [np.array([[each[i] for each in one] for one in found]) for i in range(4)]
-    z, spent = columns[0], (steps + chains) * realizations * (1 + len(fit.z))
+    z, spent = columns[0], (steps + chains) * cost(fit.problem, realizations)
     names = fit.problem.names
     return Sample(names, z, fit.problem.values(z), columns[1], columns[2], columns[3], r_hat(z), spent)
 
@@ -115,11 +120,11 @@ def log_density(fit: Fit, seeds: random.Key, shape: np.ndarray) -> Density:
 
     def density(u: np.ndarray) -> tuple[float, np.ndarray]:
         z = fit.z + shape @ u
-        curves, tangents = machine.tangents(z, seeds)
+        curves, slopes = tangents(problem, machine, z, seeds, SHARE * shape)
         found = objective.moments(problem.streams, weights.dispersions, curves)
-        if found is None or not np.isfinite(tangents).all():
+        if found is None or not np.isfinite(slopes).all():
             return -math.inf, np.zeros_like(u)
-        jacobian = objective.mean_jacobian(found, tangents)
+        jacobian = objective.mean_jacobian(found, slopes)
         residuals, rows = objective.linearised(problem.streams, weights, found, jacobian)
         minus, slope, _ = objective.prior(problem.parameters, z)
         return -0.5 * float(residuals @ residuals) - minus, -shape.T @ (rows.T @ residuals + slope)

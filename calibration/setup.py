@@ -48,7 +48,8 @@ def problem_of(config: Config, world: World) -> Problem:
     free = _parameters(config.calibrate, config.run.calendar, tree, document)
     if document.problems:
         raise InputError(document.problems)
-    return Problem(world, config.run.calendar, free, streams, config.calibrate.epidemic_chance)
+    section = config.calibrate
+    return Problem(world, config.run.calendar, free, streams, section.epidemic_chance, section.derivatives)
 
 
 def coarse_problem(config: Config, problem: Problem) -> Problem:
@@ -76,7 +77,9 @@ def coarse_problem(config: Config, problem: Problem) -> Problem:
     world = build_world(smaller)
     # An agent of the sample stands for more people, whether its builder knows of them or not.
     world = dataclasses.replace(world, scale=problem.world.scale * world.agents / whole)
-    return problem_of(smaller, world)
+    # The data are those of the whole, whose chance is smaller than the sample's.
+    share = float(problem.epidemic_chance) * world.agents / whole
+    return dataclasses.replace(problem_of(smaller, world), epidemic_chance=share)
 
 
 def _streams(config: Config, world: World, document: Document) -> tuple[Stream, ...]:
@@ -211,4 +214,5 @@ def _parameter(item: ParameterSection, targets: tuple[str, ...], calendar: Calen
         days=days,
         walk=math.inf if item.walk is None else item.walk,
         relative=item.relative,
+        start=(item.start,) if isinstance(item.start, float | int) else item.start,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from lpm.calibration.history import Logged
 from lpm.calibration.objective import Weights
 from lpm.calibration.problem import Problem, Simulator, keys
+from lpm.calibration.tangents import cost, tangents
 from lpm.kernels import random
 
 Verdict = Literal["noise floor", "converged", "out of iterations", "out of budget", "stuck", "dropped", "assimilated"]
@@ -141,14 +142,19 @@ class Task:
         return keys(self.seed, first, self.realizations)
 
     def simulated(
-        self, z: np.ndarray, first: int, derivatives: bool, whatever_is_left: bool = False
+        self,
+        z: np.ndarray,
+        first: int,
+        derivatives: bool,
+        whatever_is_left: bool = False,
+        axes: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Curves of fresh realizations and their tangents, empty if not asked for; None if the budget is spent."""
-        cost = self.realizations * (1 + derivatives * self.problem.size)
+        spent = cost(self.problem, self.realizations) if derivatives else self.realizations
         if whatever_is_left:
-            self.budget.spent += cost
-        elif not self.budget.take(cost):
+            self.budget.spent += spent
+        elif not self.budget.take(spent):
             return None
         if derivatives:
-            return self.machine.tangents(z, self.seeds(first))
+            return tangents(self.problem, self.machine, z, self.seeds(first), axes)
         return self.machine.curves(z, self.seeds(first)), np.empty((0, 0, 0))

@@ -11,13 +11,13 @@ with a_i = 1 for those at home, u_j and q_i relative contacts within the househo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 
 from lpm.kernels import bits, ghosts, groups, random, strata
-from lpm.kernels.contagion import Classes, Infectious, Layer, layer_hazard
+from lpm.kernels.contagion import Classes, Infectious, Layer, hazard_of
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
@@ -77,25 +77,36 @@ def infections(
     apart = _packed((flag & confined.isolated, weight * confined.isolated_contacts) for flag, weight in flags)
     together = _packed((flag & (1 - confined.isolated), weight) for flag, weight in flags)
 
-    def hazard(derivative: bool) -> jax.Array:
-        # In the order of `contagion.infections`, so that nobody confined means the same bits.
-        at_home = layer_hazard(together, household, derivative) + layer_hazard(apart, household, derivative)
-        total = jnp.where(free == 1, outside, 0)
-        total = total + at_home * jnp.where(confined.quarantined == 1, confined.quarantined_contacts, 1)
-        for layer in others:
-            total = total + jnp.where(free == 1, layer_hazard(abroad, layer, derivative), 0)
-        return total * susceptibility
+    def hazard(derivative: bool = False) -> Callable[[slice], jax.Array]:
+        kept, given = (hazard_of(classes, household, derivative) for classes in (together, apart))
+        met = [hazard_of(abroad, layer, derivative) for layer in others]
+        away, multiple = confined.quarantined, confined.quarantined_contacts
 
-    limit = random.threshold(probability(hazard(False)))
+        def of(part: slice) -> jax.Array:
+            # In the order of `contagion.infections`, so that nobody confined means the same bits.
+            at_large = free[part] == 1
+            total = jnp.where(at_large, outside if jnp.ndim(outside) == 0 else outside[part], 0)
+            total = total + (kept(part) + given(part)) * jnp.where(away[part] == 1, multiple, 1)
+            for each in met:
+                total = total + jnp.where(at_large, each(part), 0)
+            return total * susceptibility[part]
+
+        return of
+
+    drawn_from = hazard()
+
+    def limit_of(part: slice) -> jax.Array:
+        return random.threshold(probability(drawn_from(part)))
+
     who = among(stages, susceptible)
-    value = bits.settle(random.happens(word, limit) & who.value)
+    value = bits.evenly(lambda part: random.happens(word[part], limit_of(part)) & who.value[part], word.shape[0])
     if stages.shadow is None or who.shadow is None:
         return Indicator(value)
-    weights = tuple(weight for _, weight in flags)
+    weights, everybody = tuple(weight for _, weight in flags), slice(None)
     abroad_only = jnp.where(free == 1, outside, 0)
-    exposure = _exposure(word, limit, household, others, confined, weights, susceptibility, abroad_only)
-    kinds = tuple(each.kinds for each in infectious)
-    return Indicator(value, ghosts.infected(stages.shadow, who.shadow, hazard(True), exposure, kinds))
+    exposure = _exposure(word, limit_of(everybody), household, others, confined, weights, susceptibility, abroad_only)
+    kinds, own = tuple(each.kinds for each in infectious), hazard(derivative=True)(everybody)
+    return Indicator(value, ghosts.infected(stages.shadow, who.shadow, own, exposure, kinds))
 
 
 def _packed(classes: Iterable[tuple[jax.Array, jax.Array]]) -> Classes:

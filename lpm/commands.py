@@ -104,12 +104,13 @@ def _simulate(
     ignore_until_a_run()
 
     from lpm import distributed
-    from lpm.config import build_world, described
+    from lpm.config import described
+    from lpm.parts import built
 
     ranks = distributed.ranks()
     use_compilation_cache()
     with timed(console, "Building the world"):
-        world = build_world(chosen)
+        world = built(chosen, ranks)
     changed = [key.removeprefix("settings.") for key in overrides if key.startswith(("settings", "model"))]
     if chosen.title:
         world = dataclasses.replace(world, title=f"{chosen.title}; {', '.join(changed)}" if changed else chosen.title)
@@ -179,11 +180,10 @@ def _divided(world: Any, ranks: Any, console: Console) -> Any:
     """This rank's part of a world, with a line on how the ranks will reach each other."""
     from lpm import partition
 
-    with timed(console, f"Dividing it among {ranks.count} ranks"):
-        part = partition.mine(world, ranks)
+    part = partition.mine(world, ranks)
     here = ranks.all(part.here)
     say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
-    for line in part.share.moved if part.share else ():
+    for line in (part.share.built, *part.share.moved) if part.share else ():
         say(console, line, style="dim")
     return part
 

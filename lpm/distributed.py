@@ -95,6 +95,17 @@ class Ranks:
         _wait([self.host.Ialltoallv([np.concatenate(data), to.tolist()], [came, come.tolist()])], self)
         return [pickle.loads(each.tobytes()) for each in np.split(came, np.cumsum(come)[:-1])]
 
+    def deal(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of a row of numbers so many to each rank in turn; what came, and how many from each. No copies are made."""
+        if self.host is None:
+            return values, counts
+        come = np.empty(self.count, np.int64)
+        _wait([self.host.Ialltoall(np.asarray(counts, np.int64), come)], self)
+        came = np.empty(come.sum(), values.dtype)
+        sent = np.ascontiguousarray(values)
+        _wait([self.host.Ialltoallv([sent, [int(each) for each in counts]], [came, come.tolist()])], self)
+        return came, come
+
 
 def _packed(value: Any) -> np.ndarray:
     return np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)

@@ -41,6 +41,7 @@ class ParameterSection:
         prior: what is known beforehand; uniform between the bounds if left out.
         relative: multiply the target's own values instead of replacing them.
         from_: days from which it has a value each; the target's first axis is then time.
+        start: where the first start begins, a value, or one for each day under `from`; the prior's middle if left out.
         walk: standard deviation of the change from one such value to the next, on the scale without bounds.
     """
 
@@ -51,6 +52,7 @@ class ParameterSection:
     prior: PriorSection | None = None
     relative: bool = False
     from_: tuple[Day, ...] = ()
+    start: Finite | tuple[Finite, ...] = ()
     walk: Level | None = None
 
 
@@ -128,6 +130,8 @@ class CalibrateSection:
     Args:
         parameters: what is free.
         method: levenberg_marquardt, by derivatives; or ensemble, a smoother without them.
+        derivatives: cavity, carried through the events (see `lpm.simulate`); or differences between simulations, which
+            are right for every model and whose cost hardly grows with the number of parameters.
         members, assimilations: of the ensemble.
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
@@ -140,13 +144,15 @@ class CalibrateSection:
         budget: most simulations in all; a direction of a derivative counts as one.
         draws: from the posterior, for bands.
         seed: of starts and simulations.
-        posterior: laplace, normal about the estimate; or nuts, sampled, which costs a Jacobian a step.
+        posterior: laplace, normal about the estimate; nuts, sampled, which costs a Jacobian a step; or flow, a
+            variational posterior, which costs some 2,400 Jacobians.
         checks: what the fit is put through.
     """
 
     parameters: tuple[ParameterSection, ...]
     data: tuple[DataSection, ...] = ()
     method: Literal["levenberg_marquardt", "ensemble"] = "levenberg_marquardt"
+    derivatives: Literal["cavity", "differences"] = "cavity"
     members: Annotated[int, Number(10, 1_000_000)] = 300
     assimilations: Positive = 4
     epidemic_chance: bool = True
@@ -158,5 +164,5 @@ class CalibrateSection:
     budget: Positive | None = None
     draws: Annotated[int, Number(10, 1_000_000)] = 300
     seed: Annotated[int, Number(0, 2**63)] = 0
-    posterior: Literal["laplace", "nuts"] = "laplace"
+    posterior: Literal["laplace", "nuts", "flow"] = "laplace"
     checks: ChecksSection = ChecksSection()

@@ -18,16 +18,15 @@ import numpy as np
 
 from lpm.distributed import Ranks
 from lpm.errors import InputError
+from lpm.fingerprints import NETWORKS, checksum, is_network, of_world
 from lpm.kernels import bits, strata
 from lpm.kernels.graph import Graph
 from lpm.kernels.groups import Groups, Households, households
 from lpm.kernels.ranks import Halo
-from lpm.provenance import checksum, fingerprints
+from lpm.networks.halos import FEWER, lanes, whole_words
 from lpm.world import Share, World
 
-NETWORKS = (Graph, Groups, Households, strata.Strata)
 AGENT_WORK = 10  # of an agent in a step, where a neighbour is 1
-FEWER = 4  # a halo looks up whom it sends, so it is taken where it receives so many times less than all flags
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +78,7 @@ def blocks(world: World, rank: int, ranks: int) -> Blocks:
     if homes:
         begins = np.ones(n, bool)
         for each in homes:
-            begins &= _positions(each) == 0
+            begins &= positions(each) == 0
         starts = np.flatnonzero(begins)
         cuts = starts[np.searchsorted(starts, cuts).clip(0, len(starts) - 1)]
     owner = np.empty(n, np.int32)
@@ -133,11 +132,8 @@ def part(
             kept[len(groups_kept)] = groups_kept
             return found
         if isinstance(each, Households):
-            return households(_positions(each)[blocks_.mine], _sizes(each)[blocks_.mine])
-        return _strata(each, blocks_)
-
-    def is_network(each: Any) -> bool:
-        return isinstance(each, NETWORKS)
+            return households(positions(each)[blocks_.mine], sizes(each)[blocks_.mine])
+        return some_strata(each, blocks_.mine)
 
     cut = jax.tree.map(lambda each: network(each) if is_network(each) else each, fixed, is_leaf=is_network)
 
@@ -160,7 +156,7 @@ def part(
     state = dataclasses.replace(world.state, agents=agents, fixed=cut)
     every = np.sort(ids)
     rows = np.searchsorted(every, np.sort(ids[blocks_.mine]))
-    share = Share(rank, ranks, len(ids), checksum(every), fingerprints(world), rows, tuple(moved))
+    share = Share(rank, ranks, len(ids), checksum(every), of_world(fixed, len(ids)), rows, tuple(moved))
     return dataclasses.replace(world, state=state, share=share)
 
 
@@ -175,19 +171,21 @@ def _degrees(graph: Graph, n: int) -> np.ndarray:
     return found if graph.place is None else found[np.asarray(graph.place)]
 
 
-def _positions(homes: Households) -> np.ndarray:
+def positions(homes: Households) -> np.ndarray:
     """Each agent's place in its household."""
     return (np.arange(32, dtype=np.int8)[None, :] - np.asarray(homes.start)).reshape(-1)[: homes.agents]
 
 
-def _sizes(homes: Households) -> np.ndarray:
+def sizes(homes: Households) -> np.ndarray:
+    """How many members each agent's household has."""
     return np.asarray(homes.size).reshape(-1)[: homes.agents]
 
 
-def _strata(whole: strata.Strata, blocks: Blocks) -> strata.Strata:
+def some_strata(whole: strata.Strata, rows: np.ndarray) -> strata.Strata:
+    """Those of some agents, by increasing position."""
     regions, bands = whole.shape
-    region = np.repeat(np.arange(regions), np.diff(whole.bounds))[blocks.mine]
-    band = np.asarray(whole.code)[blocks.mine].astype(np.int64) - region * bands
+    region = np.repeat(np.arange(regions), np.diff(whole.bounds))[rows]
+    band = np.asarray(whole.code)[rows].astype(np.int64) - region * bands
     return strata.strata(region, band, regions, bands)
 
 
@@ -282,26 +280,14 @@ def _halo(
     )
     numbers = np.full(n + 1, here, np.int32)  # nobody is here
     if chosen:
-        halo = Halo(jnp.asarray(_lanes(blocks.place[pairs.own], go, here)), _words(go), _words(come))
+        halo = Halo(jnp.asarray(lanes(blocks.place[pairs.own], go, here)), whole_words(go), whole_words(come))
         need = pairs.need[np.argsort(blocks.owner[pairs.need], kind="stable")]
-        lanes = _lanes(need, come, -1)
-        real = lanes >= 0
-        numbers[lanes[real]] = 32 * bits.words_for(here) + np.flatnonzero(real)
+        laid = lanes(need, come, -1)
+        real = laid >= 0
+        numbers[laid[real]] = 32 * bits.words_for(here) + np.flatnonzero(real)
     else:
         halo = Halo(None, (), tuple(int(each) for each in words))
         first = 32 * (bits.words_for(here) + np.cumsum(words) - words)
         numbers[:n] = first[blocks.owner] + blocks.place
     numbers[blocks.mine] = np.arange(here, dtype=np.int32)
     return halo, lambda table: numbers[table]
-
-
-def _words(count: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(each) for each in -(-count // 32))
-
-
-def _lanes(values: np.ndarray, count: np.ndarray, nobody: int) -> np.ndarray:
-    """Values of each rank in turn, each rank's filled up to whole words."""
-    parts = np.split(values, np.cumsum(count)[:-1])
-    return np.concatenate([np.pad(each, (0, -len(each) % 32), constant_values=nobody) for each in parts]).astype(
-        np.int32
-    )

@@ -9,7 +9,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,8 @@ import jax
 import numpy as np
 
 import lpm
+from lpm.fingerprints import checksum as checksum
+from lpm.fingerprints import of_world
 from lpm.settings import Calendar
 from lpm.world import World
 
@@ -131,20 +132,10 @@ def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def fingerprints(world: World) -> dict[str, str]:
-    """A checksum of each array that a run reads and never changes: parameters, attributes, networks."""
-    if world.share is not None:
-        return world.share.fingerprints
-    leaves = jax.tree_util.tree_leaves_with_path({"params": world.params, "fixed": world.state.fixed})
-    return {
+    """A few words on each thing that a run reads and never changes: parameters, attributes, networks."""
+    fixed = of_world(world.state.fixed, world.agents) if world.share is None else world.share.fingerprints
+    params = jax.tree_util.tree_leaves_with_path({"params": world.params})
+    return fixed | {
         jax.tree_util.keystr(path, simple=True, separator="."): f"{np.shape(leaf)} {checksum(np.asarray(leaf))}"
-        for path, leaf in leaves
+        for path, leaf in params
     }
-
-
-def checksum(values: np.ndarray) -> str:
-    """CRC-32 of an array's bytes.
-
-    >>> checksum(np.arange(3, dtype=np.uint8))
-    '0854897f'
-    """
-    return f"{zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data):08x}"

@@ -21,9 +21,10 @@ class Share:
         ranks: how many there are.
         agents: in the whole.
         ids: checksum of all agents' ids in ascending order.
-        fingerprints: of what no step changes in the whole, see `lpm.provenance.fingerprints`.
+        fingerprints: of networks and attributes in the whole, see `lpm.fingerprints`.
         rows: (agents here,) the place of each, in the order of their ids, among all ids.
         moved: for each network whose agents meet those of other ranks, what a step moves.
+        built: a line on who built what.
     """
 
     rank: int
@@ -33,6 +34,7 @@ class Share:
     fingerprints: dict[str, str]
     rows: np.ndarray
     moved: tuple[str, ...]
+    built: str = "every rank built the whole world, and took its part of it"
 
 
 @dataclasses.dataclass(frozen=True)

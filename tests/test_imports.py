@@ -22,7 +22,14 @@ ALLOWED_ANYWHERE = {
     "pydantic": ["lpm.config", "lpm.schema*"],
     "ruamel": ["lpm.config", "lpm.schema*"],
     "flax": ["lpm.behaviour", "lpm.behaviour.*", "lpm.calibration", "lpm.calibration.*"],
-    "lpm.calibration": ["lpm.calibration", "lpm.calibration.*", "lpm.cli", "lpm.commands", "lpm.commands.*"],
+    "lpm.calibration": [
+        "lpm.calibration",
+        "lpm.calibration.*",
+        "lpm.cli",
+        "lpm.commands",
+        "lpm.commands.*",
+        "lpm.studies.command",
+    ],
 }
 ALLOWED_AT_THE_TOP = {
     "xarray": ["lpm.store", "lpm.store.*"],

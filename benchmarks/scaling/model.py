@@ -154,15 +154,44 @@ def nation_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
     rows = []
     for name, each in cases.items():
         parts = seconds(NATION, NATION_RANKS, work()[name], worlds[name]["a_step"], each, costs)
-        memory = worlds[name]["peak_memory_gb"] * NATION / worlds[name]["agents"]
         rows.append(
             [
                 name, f"{each['bytes']:,.0f}", f"{each['neighbours']:,.0f}",
-                *(f"{1e3 * value:.1f}" for value in (*parts.values(), sum(parts.values()))), f"{memory:.0f}",
+                *(f"{1e3 * value:.1f}" for value in (*parts.values(), sum(parts.values()))), built_by_a_rank(name),
             ]
         )  # fmt: skip
     heads = ["", "halo, bytes a set", "neighbours", "work ms", "messages ms", "bytes ms", "sums ms", "all ms"]
-    return table([*heads, "GB a rank builds today"], rows)
+    return table([*heads, "MB a rank builds with"], rows)
+
+
+def built() -> dict[str, Any]:
+    """What memory building takes, by world, and number of ranks or `people`."""
+    file = HERE / "memory.json"
+    return json.loads(file.read_text())["worlds"] if file.exists() else {}
+
+
+def built_by_a_rank(world: str) -> str:
+    """Megabytes that a rank of many would build its part with, as an agent of four ranks takes."""
+    for name, case in built().items():
+        if name.split(",")[0] == world and "4" in case:
+            each = max(one["peak_mb"] / one["agents"] for one in case["4"]["ranks"])
+            return f"{each * NATION / NATION_RANKS:,.0f}"
+    return ""
+
+
+def memory_table() -> str:
+    """The peaks of memory that were measured."""
+    rows = []
+    for name, case in built().items():
+        for ranks in (each for each in case if each.isdecimal()):
+            found = case[ranks]["ranks"]
+            most = max(one["peak_mb"] for one in found)
+            each = max(1e6 * one["peak_mb"] / one["agents"] for one in found)
+            kept = max(one["kept_mb"] for one in found)
+            rows.append([name, ranks, f"{most:,.0f}", f"{kept:,.0f}", f"{each:,.0f}"])
+        if "people" in case:
+            rows.append([f"{name}: the table of people, once", "1", f"{case['people']['peak_mb']:,.0f}", "", ""])
+    return table(["", "ranks", "MB of a rank while it builds", "MB kept", "bytes for each of its agents"], rows)
 
 
 def measured_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
@@ -237,6 +266,7 @@ def main() -> None:
         "bytes": bytes_table(worlds),
         "model": model_table(worlds, costs),
         "measured": measured_table(worlds, costs),
+        "memory": memory_table(),
         "nation": nation_table(worlds, costs),
     }
     PAGE.write_text(written(PAGE.read_text("utf-8"), parts), "utf-8")

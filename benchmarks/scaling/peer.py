@@ -2,8 +2,9 @@
 
 python benchmarks/scaling/peer.py [--agents N] [--days D] [--runs R]
 
-It is built in an environment of its own with the compiler of the MPI that is installed beside lpm. PyTorch, with which
-it seeds a generator and fills value layers, neither of them used here, is replaced by a file of two lines. Results go to repast4py.json.
+It is built in an environment of its own with the compiler of an MPI that is installed there. PyTorch, with which it
+seeds a generator and fills value layers, neither of them used here, is replaced by a file of two lines. Results go to
+repast4py.json.
 """
 
 from __future__ import annotations

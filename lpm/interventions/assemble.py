@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpm.interventions import contacts, testing, vaccination
-from lpm.interventions.periods import VARIABLES, periods, watch
-from lpm.interventions.settings import Interventions, Testing, Trigger
+from lpm.interventions.periods import VARIABLES, days, switches, watch
+from lpm.interventions.settings import PUPILS_CONTACTS, Interventions, Testing, Trigger
 from lpm.kernels import strata
 from lpm.kernels.stages import Indicator
 from lpm.model import Substep
@@ -60,6 +60,7 @@ QUARANTINED = _observable(
     "quarantined", lambda state, info: testing.quarantined(state), "people in quarantine as contacts", "last"
 )
 TRACED = _observable("traced", lambda state, info: info["traced"].value, "contacts reached who stay at home", "sum")
+COUNTED = tuple(each.name for each in (DOSES, TESTS, POSITIVES, ISOLATED, QUARANTINED, TRACED))  # what measures use
 
 
 def parts(
@@ -128,13 +129,16 @@ def _add_contacts(
     }  # fmt: skip
     for name, (measures, key, table, dials) in tables.items():
         if measures:
-            made.params[name] = _floats(measures, *dials)
-            made.fixed[name] = {
-                "periods": periods(measures, calendar, asked.triggers), key: jnp.asarray(table())
-            }  # fmt: skip
+            made.params[name] = _floats(measures, *dials) | {"days": days(measures, calendar)}
+            place = made.params if name == "orders" else made.fixed
+            made.fixed[name] = {"switches": switches(measures, asked.triggers)}
+            place[name] |= {key: jnp.asarray(table())}
     if asked.orders or asked.masks:
         made.env["contacts"] = jnp.ones(len(LAYERS), jnp.float32)
-    if asked.shielding:
+    school = any(each.order in PUPILS_CONTACTS for each in asked.orders)
+    if school:
+        made.fixed["orders"] |= {"pupils": jnp.asarray(contacts.pupils(asked.orders, bands))}
+    if asked.shielding or school:
         made.env["community_ages"] = fixed["community"].ages
     if asked.travel:
         made.env["community_regions"] = fixed["community"].regions
@@ -159,11 +163,12 @@ def _add_vaccination(
         "doses": jnp.array([each.doses_per_day * scale for each in campaigns], jnp.float32),
         **_floats(vaccine, "uptake", "against_infection", "against_disease"),
         **({} if vaccine.half_life is None else _floats(vaccine, "half_life")),
+        "days": days(campaigns, calendar),
     }
     made.agents["dosed"] = jnp.zeros(agents, jnp.uint8)
     made.env["vaccine_stock"] = jnp.zeros(len(campaigns), jnp.float32)
     made.fixed["vaccination"] = {
-        "periods": periods(campaigns, calendar, asked.triggers),
+        "switches": switches(campaigns, asked.triggers),
         "order": jnp.asarray(vaccination.priorities(campaigns, regions, bands)),
         "delay": jnp.int32(vaccine.delay),
         "unit": jnp.int32(-(-calendar.steps // vaccination.DAYS)),
@@ -178,10 +183,10 @@ def _add_testing(
     made.then["testing"] = testing.take_tests
     made.params["testing"] = _floats(
         tests, "symptomatic", "screening", "sensitivity", "specificity", "compliance", "household"
-    )
+    ) | {"days": days([tests], calendar)}
     made.agents["tested"] = jnp.zeros(agents, jnp.uint8)
     made.fixed["testing"] = {
-        "periods": periods([tests], calendar, asked.triggers),
+        "switches": switches([tests], asked.triggers),
         "result": jnp.uint8(result),
         "days": jnp.uint8(tests.days),
         "last_positive": jnp.uint8(max(result + tests.days - 1, reached)),
@@ -198,15 +203,17 @@ def _add_quarantine(made: Parts, asked: Interventions, calendar: Calendar, agent
     if asked.quarantine is not None:
         made.then["household_quarantine"] = testing.quarantine_households
         made.params["quarantine"] = _floats(asked.quarantine, "compliance", "household")
+        made.params["quarantine"] |= {"days": days([asked.quarantine], calendar)}
         made.fixed["quarantine"] = {
-            "periods": periods([asked.quarantine], calendar, asked.triggers),
+            "switches": switches([asked.quarantine], asked.triggers),
             "days": jnp.uint8(asked.quarantine.days),
         }
     if asked.tracing is not None:
         made.then["tracing"] = testing.trace
         made.params["tracing"] = _floats(asked.tracing, "household", "place", "close", "compliance")
+        made.params["tracing"] |= {"days": days([asked.tracing], calendar)}
         made.fixed["tracing"] = {
-            "periods": periods([asked.tracing], calendar, asked.triggers),
+            "switches": switches([asked.tracing], asked.triggers),
             "delay": jnp.uint8(asked.tracing.delay),
             "days": jnp.uint8(asked.tracing.days),
         }

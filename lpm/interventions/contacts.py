@@ -2,9 +2,9 @@
 
     contacts_l = prod_e (1 + c_e (effect_{e,l} - 1)),        a mask's effect being 1 - efficacy where it is worn
 
-over all measures e in force, with c_e the compliance, and for the community
+over all measures e in force, with c_e the compliance (on part of a day, as much of each factor), and for the community
 
-    ages_{a,b} = usual f_a f_b,   f_b = 1 - compliance (1 - contacts) for the shielded
+    ages_{a,b} = usual f_a f_b,   f_b = 1 - compliance (1 - contacts) for the shielded, more for pupils without school
     regions_{r,s} = usual contacts for r != s; what is replaced of the rest is added to regions_{r,r}
 
 `infect` of a world reads them from `state.env`; a substep of your own may change them after this one.
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpm.interventions.periods import in_force
-from lpm.interventions.settings import ORDERS, Masks, Order, Shielding, Travel
+from lpm.interventions.settings import ORDERS, PUPILS, PUPILS_CONTACTS, Masks, Order, Shielding, Travel
 from lpm.kernels import random
 from lpm.state import State
 from lpm.worlds.schedule import LAYERS
@@ -32,45 +32,57 @@ def change_contacts(params: Any, state: State, key: random.Key) -> tuple[State, 
         factor = jnp.ones(len(LAYERS), jnp.float32)
         if "orders" in fixed:
             strength = dials["orders"]["compliance"][:, None]
-            factor = _times(factor, 1 + strength * (fixed["orders"]["effect"] - 1), fixed["orders"], state)
+            each = 1 + strength * (dials["orders"]["effect"] - 1)
+            factor = _times(factor, each, in_force(dials["orders"], fixed["orders"], state))
         if "masks" in fixed:
             less = (dials["masks"]["wearing"] * dials["masks"]["efficacy"])[:, None]
-            factor = _times(factor, 1 - less * fixed["masks"]["worn"], fixed["masks"], state)
+            each = 1 - less * fixed["masks"]["worn"]
+            factor = _times(factor, each, in_force(dials["masks"], fixed["masks"], state))
         changes["contacts"] = factor
-    if "shielding" in fixed:
-        less = (dials["shielding"]["compliance"] * (1 - dials["shielding"]["contacts"]))[:, None]
+    if "community_ages" in state.env:
         ages = fixed["community"].ages
-        shielded = _times(jnp.ones(ages.shape[0], jnp.float32), 1 - less * fixed["shielding"]["who"],
-                          fixed["shielding"], state)  # fmt: skip
-        changes["community_ages"] = ages * shielded[:, None] * shielded[None, :]
+        factor = jnp.ones(ages.shape[0], jnp.float32)
+        if "shielding" in fixed:
+            less = (dials["shielding"]["compliance"] * (1 - dials["shielding"]["contacts"]))[:, None]
+            force = in_force(dials["shielding"], fixed["shielding"], state)
+            factor = _times(factor, 1 - less * fixed["shielding"]["who"], force)
+        if "pupils" in fixed.get("orders", ()):
+            each = 1 + dials["orders"]["compliance"][:, None] * (fixed["orders"]["pupils"] - 1)
+            factor = _times(factor, each, in_force(dials["orders"], fixed["orders"], state))
+        changes["community_ages"] = ages * factor[:, None] * factor[None, :]
     if "travel" in fixed:
         changes["community_regions"] = _limited(dials["travel"], state)
     return state.replace(**changes), {}
 
 
-def _times(factor: jax.Array, each: jax.Array, measures: dict[str, Any], state: State) -> jax.Array:
-    """The product of a factor and those of all measures in force, in their order."""
-    force = in_force(measures["periods"], state)
+def _times(factor: jax.Array, each: jax.Array, force: jax.Array) -> jax.Array:
+    """The product of a factor and those of all measures, as far as they are in force, in their order."""
     for number in range(each.shape[0]):
-        factor = factor * jnp.where(force[number], each[number], 1)
+        factor = factor * (1 - force[number] + force[number] * each[number])
     return factor
 
 
 def _limited(dials: dict[str, jax.Array], state: State) -> jax.Array:
     """Contacts between regions under travel limits."""
     measures, regions = state.fixed["travel"], state.fixed["community"].regions
-    force = in_force(measures["periods"], state)
+    force = in_force(dials, measures, state)
     home = jnp.eye(regions.shape[0], dtype=jnp.float32)
     for number in range(force.shape[0]):
         cut = regions * measures["border"][number] * (1 - dials["contacts"][number])
         kept = home * (dials["replaced"][number] * cut.sum(1))[:, None]
-        regions = jnp.where(force[number], regions - cut + kept, regions)
+        regions = (1 - force[number]) * regions + force[number] * (regions - cut + kept)
     return regions
 
 
 def order_effects(orders: tuple[Order, ...]) -> np.ndarray:
     """(orders, layers) float32."""
     return np.array([ORDERS[order.order] for order in orders], np.float32)
+
+
+def pupils(orders: tuple[Order, ...], bands: tuple[str, ...]) -> np.ndarray:
+    """Contacts in the community of each age under each order, relative to the others', (orders, bands) float32."""
+    found = [[PUPILS_CONTACTS.get(each.order, 1) if band in PUPILS else 1 for band in bands] for each in orders]
+    return np.array(found, np.float32)
 
 
 def worn(masks: tuple[Masks, ...]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -31,45 +30,45 @@ class Dated(Protocol):
     def when(self) -> str | None: ...
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Periods:
-    """The days of some measures.
+def days(measures: Iterable[Dated], calendar: Calendar) -> jax.Array:
+    """How much of each day measures are in force: (measures, steps) float32, 1 between their first and last day.
 
-    Args:
-        days: (measures, steps) uint8, 1 on days between the first and the last; the last column holds on.
-        trigger: (measures,) int32, number of the trigger, -1 for none.
-    """
-
-    days: jax.Array
-    trigger: jax.Array
-
-
-def periods(measures: Iterable[Dated], calendar: Calendar, triggers: tuple[Trigger, ...]) -> Periods:
-    """The days of measures as their settings say.
+    Between 0 and 1 a measure has as much of its effect. So its dates may be turned steadily, as searches do: a first
+    day between two is the weighted mean of both.
 
     >>> from lpm.interventions.settings import Masks
-    >>> periods([Masks(0.5, from_=1, to=2)], Calendar(4), ()).days
-    Array([[0, 1, 1, 0]], dtype=uint8)
+    >>> days([Masks(0.5, from_=1, to=2)], Calendar(4))
+    Array([[0., 1., 1., 0.]], dtype=float32)
     """
-    names = [trigger.name for trigger in triggers]
-    rows, numbers = [], []
+    rows = []
     for each in measures:
-        row = np.zeros(calendar.steps, np.uint8)
+        row = np.zeros(calendar.steps, np.float32)
         last = calendar.steps if each.to is None else calendar.step_of(each.to) + 1
         row[max(calendar.step_of(each.from_), 0) : max(last, 0)] = 1
         rows.append(row)
-        numbers.append(-1 if each.when is None else names.index(each.when))
-    return Periods(jnp.asarray(np.stack(rows)), jnp.asarray(np.array(numbers, np.int32)))
+    return jnp.asarray(np.stack(rows))
 
 
-def in_force(measures: Periods, state: State) -> jax.Array:
-    """Which measures are in force today: (measures,) bool."""
-    today = jnp.minimum(state.step, measures.days.shape[1] - 1)
-    dated = measures.days[:, today] == 1
+def switches(measures: Iterable[Dated], triggers: tuple[Trigger, ...]) -> jax.Array:
+    """The number of each measure's trigger, (measures,) int32, -1 for none."""
+    names = [trigger.name for trigger in triggers]
+    return jnp.array([-1 if each.when is None else names.index(each.when) for each in measures], jnp.int32)
+
+
+def in_force(dials: dict[str, jax.Array], fixed: dict[str, Any], state: State) -> jax.Array:
+    """How much of today measures are in force: (measures,) float32.
+
+    Args:
+        dials: of the measures, with their `days`, whose last column holds on.
+        fixed: of the measures, with their `switches`.
+        state: of the world.
+    """
+    today = jnp.minimum(state.step, dials["days"].shape[1] - 1)
+    dated = dials["days"][:, today]
     if "trigger_on" not in state.env:
         return dated
-    return dated & ((measures.trigger < 0) | (state.env["trigger_on"][measures.trigger] == 1))
+    on = (fixed["switches"] < 0) | (state.env["trigger_on"][fixed["switches"]] == 1)
+    return jnp.where(on, dated, 0)
 
 
 def watch(params: Any, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:

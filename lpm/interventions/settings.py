@@ -18,11 +18,13 @@ Delay = Annotated[int, Number(0, 14, "days")]
 
 # Contacts relative to usual in the layers household, school, work and community if everybody keeps to the order.
 ORDERS: dict[str, tuple[float, float, float, float]] = {
-    "close_schools": (1.0, 0.0, 1.0, 1.25),
+    "close_schools": (1.0, 0.0, 1.0, 1.0),
     "work_from_home": (1.0, 1.0, 0.63, 1.0),
     "social_distancing": (1.25, 1.0, 0.75, 0.25),
     "stay_at_home": (1.25, 0.0, 0.63, 0.25),
 }
+# Contacts in the community of those whose school an order closes, by their ages, as the model of Report 9 has it.
+PUPILS, PUPILS_CONTACTS = ("0-9", "10-19"), {"close_schools": 1.25}
 
 
 @dataclasses.dataclass(frozen=True)

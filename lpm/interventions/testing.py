@@ -28,17 +28,21 @@ NOT_AT_HOME = ("hospitalised", "critical", "dead")
 def take_tests(params: Any, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
     """Samples are taken; results of earlier ones arrive."""
     fixed = state.fixed["testing"]
-    clock, positive = _clock(state), _has(state, POSITIVE)
-    clock = jnp.where(clock > 0, clock + 1, 0)
-    over = clock > jnp.where(positive, fixed["last_positive"], fixed["last_negative"])
-    byte = jnp.where(over | (clock == 0), 0, (state.agents["tested"] & (POSITIVE | COMPLIES)) | clock).astype(jnp.uint8)
-    (force,) = in_force(fixed["periods"], state)
+    before = state.agents["tested"]
+
+    def aged(part: slice) -> jax.Array:
+        flags, clock = before[part] & jnp.uint8(POSITIVE | COMPLIES), before[part] & jnp.uint8(CLOCK)
+        clock = jnp.where(clock > 0, clock + 1, 0)
+        last = jnp.where((flags & jnp.uint8(POSITIVE)) > 0, fixed["last_positive"], fixed["last_negative"])
+        return jnp.where((clock > last) | (clock == 0), 0, flags | clock).astype(jnp.uint8)
+
+    byte = bits.evenly(aged, before.shape[0])
     left, dials = jnp.float32(0), params.interventions["testing"]
+    (force,) = in_force(dials, fixed, state)
     if "capacity" in dials:
-        left = state.env["tests_left"] + jnp.where(force, dials["capacity"], 0)
-    sampled, new = jax.lax.cond(
-        force, lambda b: _sample(params, state, key, b, jnp.floor(left)), lambda b: (jnp.zeros_like(b), b), byte
-    )
+        left = state.env["tests_left"] + force * dials["capacity"]
+    new = jax.lax.cond(force > 0, lambda b: _sample(params, state, key, b, jnp.floor(left), force), lambda b: b, byte)
+    sampled = (byte == 0).astype(jnp.uint8) & (new > 0).astype(jnp.uint8)
     state = state.replace(tested=bits.settle(new))
     if "capacity" in dials:
         state = state.replace(tests_left=left - jnp.floor(left))
@@ -46,29 +50,39 @@ def take_tests(params: Any, state: State, key: random.Key) -> tuple[State, dict[
 
 
 def _sample(
-    params: Any, state: State, key: random.Key, byte: jax.Array, capacity: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Who is tested today, and everybody's byte."""
-    dials, ids = params.interventions["testing"], state.fixed["id"]
+    params: Any, state: State, key: random.Key, byte: jax.Array, capacity: jax.Array, force: jax.Array
+) -> jax.Array:
+    """Everybody's byte after today's samples."""
+    dials, ids, n = params.interventions["testing"], state.fixed["id"], byte.shape[0]
     line, stages = state.fixed["course"], plain(state.agents["stage"])
-    may = (byte == 0).astype(jnp.uint8) & (1 - among(stages, *line.kinds(*NOT_AT_HOME)).value)
-    ill = among(stages, *line.kinds("symptomatic")).value
-    infectious = among(stages, *line.kinds(*INFECTIOUS)).value
+    away, ill, infectious = (
+        among(stages, *line.kinds(*names)).value for names in (NOT_AT_HOME, ("symptomatic",), INFECTIOUS)
+    )
     # Whether an agent with symptoms seeks a test is decided once, not day by day.
-    seeks = random.words(random.at(random.stream(key, "seeks"), 0), ids)[0]
-    order = random.words(key, ids)
-    result, complies = random.words(random.stream(key, "result"), ids)
-    first = may & ill & random.happens(seeks, random.threshold(dials["symptomatic"]))
-    second = may & (1 - ill) & random.happens(order[0], random.threshold(dials["screening"]))
-    if "capacity" in dials:
-        count = capacity.astype(jnp.int32)
-        first = ration.served(order, bits.settle(first), count)
-        second = ration.served(order, bits.settle(second), count - number(Indicator(first)))
-    sampled = first | second
-    chance = jnp.where(infectious == 1, dials["sensitivity"], 1 - dials["specificity"])
-    positive = random.happens(result, random.threshold(chance))
-    keeps = random.happens(complies, random.threshold(dials["compliance"]))
-    return sampled, jnp.where(sampled == 1, 1 | positive * jnp.uint8(POSITIVE) | keeps * jnp.uint8(COMPLIES), byte)
+    once, drawn = random.at(random.stream(key, "seeks"), 0), random.stream(key, "result")
+    seeks, screened = (random.threshold(force * dials[name]) for name in ("symptomatic", "screening"))
+
+    def first(part: slice) -> jax.Array:
+        may = (byte[part] == 0).astype(jnp.uint8) & (1 - away[part]) & ill[part]
+        return may & random.happens(random.words(once, ids[part])[0], seeks)
+
+    def second(part: slice) -> jax.Array:
+        may = (byte[part] == 0).astype(jnp.uint8) & (1 - away[part]) & (1 - ill[part])
+        return may & random.happens(random.words(key, ids[part])[0], screened)
+
+    def marked(sampled: jax.Array, part: slice) -> jax.Array:
+        result, complies = random.words(drawn, ids[part])
+        chance = jnp.where(infectious[part] == 1, dials["sensitivity"], 1 - dials["specificity"])
+        positive = random.happens(result, random.threshold(chance))
+        keeps = random.happens(complies, random.threshold(dials["compliance"]))
+        return jnp.where(sampled == 1, 1 | positive * jnp.uint8(POSITIVE) | keeps * jnp.uint8(COMPLIES), byte[part])
+
+    if "capacity" not in dials:
+        return bits.evenly(lambda part: marked(first(part) | second(part), part), n)
+    order, count = random.words(key, ids), capacity.astype(jnp.int32)
+    one = ration.served(order, bits.evenly(first, n), count)
+    two = ration.served(order, bits.evenly(second, n), count - number(Indicator(one)))
+    return bits.evenly(lambda part: marked((one | two)[part], part), n)
 
 
 def _clock(state: State) -> jax.Array:
@@ -90,12 +104,14 @@ def isolated(state: State) -> jax.Array:
     fixed, clock = state.fixed["testing"], _clock(state)
     within = (clock >= fixed["result"]) & (clock < fixed["result"] + fixed["days"])
     who = within & _has(state, POSITIVE) & _has(state, COMPLIES)
-    return bits.settle(who.astype(jnp.uint8) & _at_large(state))
+    flags, at_large = who.astype(jnp.uint8), _at_large(state)
+    return bits.evenly(lambda part: flags[part] & at_large[part], flags.shape[0])
 
 
 def quarantined(state: State) -> jax.Array:
     """Who is in quarantine today: (n,) uint8."""
-    return bits.settle((state.agents["quarantine"] > 0).astype(jnp.uint8) & _at_large(state))
+    left, at_large = state.agents["quarantine"], _at_large(state)
+    return bits.evenly(lambda part: (left[part] > 0).astype(jnp.uint8) & at_large[part], left.shape[0])
 
 
 def _at_large(state: State) -> jax.Array:
@@ -132,7 +148,10 @@ def stay(state: State, who: jax.Array, days: jax.Array) -> State:
         days: () uint8.
     """
     left = state.agents["quarantine"]
-    return state.replace(quarantine=bits.settle(jnp.where(who == 1, jnp.maximum(left, days), left)))
+    longer = bits.evenly(
+        lambda part: jnp.where(who[part] == 1, jnp.maximum(left[part], days), left[part]), left.shape[0]
+    )
+    return state.replace(quarantine=longer)
 
 
 def quarantine_households(params: Any, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
@@ -140,22 +159,22 @@ def quarantine_households(params: Any, state: State, key: random.Key) -> tuple[S
     dials, fixed = params.interventions["quarantine"], state.fixed["quarantine"]
     known = found_ago(state, 0)
     others = groups.household_counts(bits.pack(known), state.fixed["households"]) > known
-    complies = random.happens(random.words(key, state.fixed["id"])[0], random.threshold(dials["compliance"]))
-    (force,) = in_force(fixed["periods"], state)
-    return stay(state, (others & force).astype(jnp.uint8) & complies & _at_large(state), fixed["days"]), {}
+    (force,) = in_force(dials, fixed, state)
+    complies = random.happens(random.words(key, state.fixed["id"])[0], random.threshold(force * dials["compliance"]))
+    return stay(state, others.astype(jnp.uint8) & complies & _at_large(state), fixed["days"]), {}
 
 
 def trace(params: Any, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
     """Contacts of those whose positive result arrived some days ago are reached, and stay at home."""
     fixed = state.fixed["tracing"]
-    (force,) = in_force(fixed["periods"], state)
+    (force,) = in_force(params.interventions["tracing"], fixed, state)
     who = jax.lax.cond(
-        force, lambda s: _reached(params, s, key), lambda s: jnp.zeros_like(s.agents["quarantine"]), state
+        force > 0, lambda s: _reached(params, s, key, force), lambda s: jnp.zeros_like(s.agents["quarantine"]), state
     )
     return stay(state, who & _at_large(state), fixed["days"]), {"traced": Indicator(bits.settle(who))}
 
 
-def _reached(params: Any, state: State, key: random.Key) -> jax.Array:
+def _reached(params: Any, state: State, key: random.Key, force: jax.Array) -> jax.Array:
     """Who is found and complies: (n,) uint8."""
     dials, fixed, places = params.interventions["tracing"], state.fixed["tracing"], state.fixed["places"]
     known = found_ago(state, fixed["delay"])
@@ -164,6 +183,6 @@ def _reached(params: Any, state: State, key: random.Key) -> jax.Array:
     there = groups.group_counts(words, places).astype(jnp.float32)
     close = jnp.minimum(dials["close"] / jnp.maximum(places.size - 1, 1).astype(jnp.float32), 1)
     missed = 1 - groups.to_members(1 - (1 - dials["place"] * close) ** there, places)
-    chance = (1 - (1 - dials["household"]) ** members * missed) * dials["compliance"]
+    chance = (1 - (1 - dials["household"]) ** members * missed) * (force * dials["compliance"])
     found = random.happens(random.words(key, state.fixed["id"])[0], random.threshold(chance))
     return found & (1 - known)

@@ -38,17 +38,17 @@ def vaccinate(params: Any, state: State, key: random.Key) -> tuple[State, dict[s
     line, stages = state.fixed["course"], plain(state.agents["stage"])
     away = among(stages, *line.kinds("hospitalised", "critical", "dead")).value
     willing = random.happens(words[1], random.threshold(dials["uptake"])) & (1 - away)
-    force = in_force(fixed["periods"], state)
+    force = in_force(dials, fixed, state)
     dosed, stock = state.agents["dosed"], state.env["vaccine_stock"]
     today = jnp.minimum(1 + state.step // fixed["unit"], DAYS + 1).astype(jnp.uint8)
     everybody = jnp.zeros_like(dosed)
     for campaign in range(force.shape[0]):
-        there = stock[campaign] + jnp.where(force[campaign], dials["doses"][campaign], 0)
+        there = stock[campaign] + force[campaign] * dials["doses"][campaign]
         count = jnp.floor(there).astype(jnp.int32)
         eligible = willing & (dosed == 0).astype(jnp.uint8)
         order = fixed["order"][campaign]
         given = jax.lax.cond(
-            force[campaign] & (count > 0), lambda e, o, c: given_out(words, e, o, c, state), _nobody,
+            (force[campaign] > 0) & (count > 0), lambda e, o, c: given_out(words, e, o, c, state), _nobody,
             eligible, order, count,
         )  # fmt: skip
         used = number(Indicator(given))

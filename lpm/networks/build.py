@@ -7,9 +7,10 @@ from typing import Literal, overload
 import jax.numpy as jnp
 import numpy as np
 
+from lpm import building
 from lpm.errors import InputError
 from lpm.kernels.graph import Graph
-from lpm.networks import tables
+from lpm.networks import halos, tables
 from lpm.networks.edges import Edges
 
 PADDING = 0.01  # share of all entries; heavy tails pad more, about a tenth, since they need all tables
@@ -46,8 +47,10 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
     >>> order, [row.shape for row in star.rows]
     (array([0, 2, 3, 1], dtype=int32), [(1, 3), (3, 1)])
     """
-    n = edges.n_agents
+    n, part = edges.n_agents, building.part()
     by_agent = n > BY_AGENT_FROM if by_agent is None else by_agent
+    if part is not None:
+        return own_graph(edges, by_agent, keep_order, part)
     degrees = edges.degrees()
     layout = tables.layout(degrees, padding=PADDING, most=MOST_TABLES)
     places = layout.places()
@@ -75,6 +78,44 @@ def neighbours_by_row(edges: Edges, row: np.ndarray, number: np.ndarray) -> np.n
         part <<= np.uint64(32)
         part |= number[other]
     keys.sort()
-    if duplicates := int(np.count_nonzero(keys[1:] == keys[:-1])) // 2:
-        raise InputError(f"graph: asked for each edge once, got {duplicates} duplicates; use simple_edges to drop them")
+    check_single(int(np.count_nonzero(keys[1:] == keys[:-1])))
     return keys.astype(np.uint32).view(np.int32)  # the lower half
+
+
+def check_single(repeated: int) -> None:
+    """Raise unless no entry of the rows repeats another."""
+    if repeated:
+        asked = "graph: asked for each edge once"
+        raise InputError(f"{asked}, got {repeated // 2} duplicates; use simple_edges to drop them")
+
+
+def own_graph(edges: Edges, by_agent: bool, keep_order: bool, part: building.Part) -> Graph | tuple[Graph, np.ndarray]:
+    """As `graph`, of this rank's agents: their rows alone, in tables of their own."""
+    if not edges.partial:
+        part.divide(edges.n_agents)
+        part.whole.append("edges")
+    if (part.met or part.position is not None) and not (keep_order and part.position is None):
+        raise building.Whole("a graph puts the agents in an order of its own, beside another network")
+    sides = (edges.source, edges.target), (edges.target, edges.source)
+    mine = [part.has(one) for one, _ in sides]
+    degrees = edges.degrees() if edges.partial else edges.degrees()[part.first : part.end]
+    layout = tables.layout(degrees, padding=PADDING, most=MOST_TABLES)
+    places = layout.places()
+    keys = np.empty(int(degrees.sum()), np.uint64)  # row << 32 | number of the neighbour
+    half = np.count_nonzero(mine[0])
+    for piece, own, (one, other) in zip((keys[:half], keys[half:]), mine, sides, strict=True):
+        piece[:] = places[one[own] - part.first]
+        piece <<= np.uint64(32)
+        piece |= other[own].view(np.uint32)
+    del mine
+    keys.sort()
+    repeated, most = zip(*part.ranks.all((np.count_nonzero(keys[1:] == keys[:-1]), degrees.max())), strict=True)
+    check_single(int(sum(repeated)))
+    part.position = None if keep_order else places
+    halo, neighbours, far, lane = halos.numbered(part, keys.view("<u4")[::2])  # the lower halves
+    del keys
+    filled = tables.fill(neighbours, degrees[layout.order], layout, blank=part.here, by_row=by_agent)
+    place = jnp.asarray(places) if keep_order else None
+    built = Graph(tuple(jnp.asarray(table) for table in filled), place, by_agent, int(max(most)), halo)
+    part.met.append(building.Met(built, far, lane))
+    return built if keep_order else (built, layout.order + np.int32(part.first))

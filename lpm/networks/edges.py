@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from lpm import building
 from lpm.errors import InputError
 
 MOST_AGENTS = 2**31 - 2  # numbers are int32 and one more stands for nobody
@@ -22,6 +23,7 @@ class Edges:
         n_agents: how many agents there are, with or without edges.
         source, target: (edges,) int32, the two ends, in [0, n_agents).
         dropped: how many self loops and duplicates were left out when the graph was made.
+        partial: whether these are the edges that touch this rank's agents, and not all; see `lpm.building`.
 
     Raises:
         InputError: if the ends are out of range, unequal in number, or an agent meets itself. Duplicates are found by
@@ -35,6 +37,7 @@ class Edges:
     source: np.ndarray
     target: np.ndarray
     dropped: int = 0
+    partial: bool = False
 
     def __post_init__(self) -> None:
         check_agents("Edges", self.n_agents)
@@ -62,7 +65,13 @@ class Edges:
         object.__setattr__(self, "target", target)
 
     def degrees(self) -> np.ndarray:
-        """Each agent's number of neighbours: (n_agents,) int64."""
+        """Each agent's number of neighbours, (n_agents,) int64; those of this rank's agents if `partial`."""
+        part = building.part()
+        if self.partial and part is not None:
+            degrees = np.zeros(part.here, np.int64)
+            for end in (self.source, self.target):
+                degrees += np.bincount(end[part.has(end)] - part.first, minlength=part.here)
+            return degrees
         degrees = np.bincount(self.source, minlength=self.n_agents)
         degrees += np.bincount(self.target, minlength=self.n_agents)
         return degrees
@@ -114,4 +123,5 @@ def clashing(keys: np.ndarray) -> np.ndarray:
 
 def edges_of_keys(n: int, keys: np.ndarray, dropped: int = 0) -> Edges:
     """The edges of keys without self loops and duplicates."""
-    return Edges(n, (keys >> np.uint64(32)).astype(np.int32), keys.astype(np.uint32).view(np.int32), dropped)
+    source, target = (keys >> np.uint64(32)).astype(np.int32), keys.astype(np.uint32).view(np.int32)
+    return Edges(n, source, target, dropped)

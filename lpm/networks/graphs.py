@@ -1,4 +1,4 @@
-"""Random graphs as lists of edges, the same for the same seed."""
+"""Random graphs as lists of edges, the same for the same seed, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from lpm.errors import InputError
-from lpm.networks.edges import Edges, check_agents, clashing, edges_of_keys, pair_keys, repeated
+from lpm.networks.chunks import check_seed, chunks_for, counted, drawn, edges_of, generator, touching
+from lpm.networks.edges import Edges, check_agents, clashing, pair_keys, repeated
+from lpm.networks.pairing import checked_degrees, joined, rejoined
 
 ROUNDS = 200  # how often clashing edges are drawn again before giving up; sparse graphs need two or three
-CHUNK = 1 << 20  # edges drawn at a time, which keeps temporaries in cache
 
 
 def erdos_renyi(n: int, mean_degree: float, seed: int) -> Edges:
@@ -33,23 +34,24 @@ def erdos_renyi(n: int, mean_degree: float, seed: int) -> Edges:
     if not 0 <= mean_degree <= n - 1:
         asked = f"erdos_renyi: asked for a mean_degree between 0 and n - 1 = {n - 1}"
         raise InputError(f"{asked}, got {mean_degree}; lower it or take more agents")
-    rng = generator(seed)
-    pairs = n * (n - 1) // 2
-    expected = mean_degree * n / 2
-    if expected == 0:
-        return Edges(n, np.empty(0, np.int32), np.empty(0, np.int32))
-    chunk = int(min(CHUNK, expected + 5 * math.sqrt(expected) + 10))
-    last = -1
-    sources, targets = [], []
-    while last < pairs:
-        pair = last + np.cumsum(rng.geometric(mean_degree / (n - 1), chunk))
-        last = int(pair[-1])
-        if last >= pairs:
-            pair = pair[: np.searchsorted(pair, pairs)]
-        lower, upper = pair_ends(pair)
-        sources.append(lower.astype(np.int32))
-        targets.append(upper.astype(np.int32))
-    return Edges(n, np.concatenate(sources), np.concatenate(targets))
+    check_seed(seed)
+    pairs, chance = n * (n - 1) // 2, mean_degree / max(n - 1, 1)
+    chunks = chunks_for(pairs * chance)
+
+    def draw(chunk: int) -> np.ndarray:
+        last, end = pairs * chunk // chunks - 1, pairs * (chunk + 1) // chunks
+        if chance == 0:
+            return np.empty(0, np.uint64)
+        rng, keys = generator(seed, chunk), []
+        while last < end:
+            expected = (end - last) * chance
+            gaps = rng.geometric(chance, int(expected + 5 * math.sqrt(expected) + 10))
+            pair = last + np.cumsum(gaps)
+            last = int(pair[-1])
+            keys.append(pair_keys(*pair_ends(pair[: np.searchsorted(pair, end)])))
+        return np.concatenate(keys)
+
+    return edges_of(n, drawn(n, chunks, draw))
 
 
 def pair_ends(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,29 +96,40 @@ def small_world(n: int, degree: int, rewire: float, seed: int) -> Edges:
         raise InputError(
             f"small_world: asked for rewire between 0 and 1, got {rewire}; write a probability such as 0.1"
         )
-    rng = generator(seed)
-    source = np.repeat(np.arange(n, dtype=np.uint64), degree // 2)
-    target = (source + np.tile(np.arange(1, degree // 2 + 1, dtype=np.uint64), n)) % np.uint64(n)
-    chosen = rng.random(len(source)) < rewire
+    check_seed(seed)
+    chunks = chunks_for(n * degree / 2)
+
     # Two low bits say which end stays: 0 none (not rewired), 1 the smaller, 2 the larger. Sorted, an edge of the ring
     # stands before its rewired duplicates, so that it is they who are drawn again.
-    keys = pair_keys(source[~chosen], target[~chosen]) << np.uint64(2)
-    redraw = source[chosen]
-    for _ in range(ROUNDS):
-        drawn = rng.integers(0, n - 1, len(redraw), dtype=np.uint64)
-        drawn += drawn >= redraw  # nobody meets itself
-        stays = np.where(redraw < drawn, np.uint64(1), np.uint64(2))
-        keys = np.sort(np.concatenate([keys, pair_keys(redraw, drawn) << np.uint64(2) | stays]))
+    def draw(chunk: int) -> np.ndarray:
+        rng, some = generator(seed, chunk), np.arange(n * chunk // chunks, n * (chunk + 1) // chunks, dtype=np.uint64)
+        source = np.repeat(some, degree // 2)
+        target = (source + np.tile(np.arange(1, degree // 2 + 1, dtype=np.uint64), len(some))) % np.uint64(n)
+        chosen = rng.random(len(source)) < rewire
+        ring = pair_keys(source[~chosen], target[~chosen]) << np.uint64(2)
+        return np.concatenate([ring, rewired(source[chosen], n, rng)])
+
+    keys = np.sort(drawn(n, chunks, draw, low=2))
+    for attempt in range(ROUNDS):
         clash = repeated(keys >> np.uint64(2))
-        if not clash.any():
-            return edges_of_keys(n, keys >> np.uint64(2))
-        lost = keys[clash]
+        lost = counted(keys[clash], low=2)
+        if not len(lost):
+            return edges_of(n, keys >> np.uint64(2))
         smaller, larger = lost >> np.uint64(34), lost >> np.uint64(2) & np.uint64(2**32 - 1)
-        redraw = np.where(lost & np.uint64(3) == np.uint64(1), smaller, larger)
-        keys = keys[~clash]
+        stays = np.where(lost & np.uint64(3) == np.uint64(1), smaller, larger)
+        again = rewired(stays, n, generator(seed, chunks + attempt))
+        keys = np.sort(np.concatenate([keys[~clash], touching(again, low=2)]))
     raise InputError(
         f"small_world: asked to rewire {n} agents of degree {degree}, found no free agents; take a lower degree"
     )
+
+
+def rewired(source: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Edges from these agents to agents anywhere but themselves, as keys with two more bits."""
+    target = rng.integers(0, n - 1, len(source), dtype=np.uint64)
+    target += target >= source
+    stays = np.where(source < target, np.uint64(1), np.uint64(2))
+    return pair_keys(source, target) << np.uint64(2) | stays
 
 
 def given_degrees(degrees: np.ndarray, seed: int) -> Edges:
@@ -136,8 +149,9 @@ def given_degrees(degrees: np.ndarray, seed: int) -> Edges:
     2000
     """
     degrees = checked_degrees("given_degrees", degrees)
-    keys, bad = joined(loose_ends(degrees), generator(seed))
-    return edges_of_keys(len(degrees), keys[~bad], dropped=int(bad.sum()))
+    keys = joined(degrees, seed)
+    bad = clashing(keys)
+    return edges_of(len(degrees), keys[~bad], dropped=len(counted(keys[bad])))
 
 
 def regular(n: int, degree: int, seed: int) -> Edges:
@@ -163,16 +177,12 @@ def regular(n: int, degree: int, seed: int) -> Edges:
     check_agents("regular", n)
     if degree == n - 1:
         return complete(n)
-    rng = generator(seed)
-    keys, bad = joined(loose_ends(checked_degrees("regular", np.full(n, degree))), rng)
-    for _ in range(ROUNDS):
-        cut = np.flatnonzero(bad)
-        if not len(cut):
-            return edges_of_keys(n, keys)
-        cut = np.union1d(cut, rng.integers(0, len(keys), len(cut) + 1))
-        keys[cut], _ = joined(np.concatenate(np.divmod(keys[cut], np.uint64(2**32))), rng)
-        keys.sort()
+    keys = joined(checked_degrees("regular", np.full(n, degree)), seed)
+    for attempt in range(ROUNDS):
         bad = clashing(keys)
+        if not len(counted(keys[bad])):
+            return edges_of(n, keys)
+        keys = rejoined(keys, bad, generator(seed, 0, attempt))
     raise InputError(
         f"regular: asked for {n} agents of degree {degree}, found no such graph; take a degree below n / 3"
     )
@@ -245,45 +255,6 @@ def complete(n: int) -> Edges:
     return Edges(n, source, target)
 
 
-def generator(seed: int) -> np.random.Generator:
-    """The stream of random numbers of a seed."""
-    if seed < 0:
-        raise InputError(f"seed: asked for a whole number not below 0, got {seed}; write one such as 1")
-    return np.random.Generator(np.random.Philox(seed))
-
-
-def checked_degrees(where: str, degrees: np.ndarray) -> np.ndarray:
-    """The degrees, if a graph could have them."""
-    degrees = np.asarray(degrees)
-    n = len(degrees)
-    check_agents(where, n)
-    if degrees.dtype.kind not in "iu":
-        raise InputError(f"{where}: asked for whole degrees, got {degrees.dtype}; write degrees.astype(int)")
-    if degrees.min() < 0 or degrees.max() > n - 1:
-        got = f"got {degrees.min()} to {degrees.max()}"
-        raise InputError(
-            f"{where}: asked for degrees between 0 and n - 1 = {n - 1}, {got}; write degrees.clip(0, n - 1)"
-        )
-    if (total := int(degrees.sum(dtype=np.int64))) % 2:
-        raise InputError(
-            f"{where}: asked for degrees of an even sum (an edge has two ends), got {total}; change one by 1"
-        )
-    return degrees
-
-
 def near_even(degree: int, n: int) -> int:
     """The even degree that a ring of n may have, next to the one asked for."""
     return max(2, min(degree, n - 1) // 2 * 2)
-
-
-def loose_ends(degrees: np.ndarray) -> np.ndarray:
-    """Each agent as often as its degree says."""
-    return np.repeat(np.arange(len(degrees), dtype=np.uint32), degrees)
-
-
-def joined(ends: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Loose ends joined at random: sorted keys, and which are self loops or duplicates."""
-    rng.shuffle(ends)
-    half = len(ends) // 2
-    keys = np.sort(pair_keys(ends[:half], ends[half:]))
-    return keys, clashing(keys)

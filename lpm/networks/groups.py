@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 
+from lpm import building
 from lpm.errors import InputError
 from lpm.kernels.groups import LARGEST_HOUSEHOLD, Groups, Households
 from lpm.kernels.groups import households as side_by_side
-from lpm.networks import tables
+from lpm.networks import halos, tables
 
 PADDING = 0.05  # share of all entries; sizes of a heavy tail pad more, about an eighth, since they need all tables
+ROUNDS = 8  # in which ranks tell each other of groups, so that messages are small
 MOST_TABLES = 24  # more gained nothing with sizes up to 5000, and compiled longer
 
 
@@ -33,6 +37,8 @@ def households(household_ids: np.ndarray) -> Households:
     Array([2, 2, 1, 3, 3, 3], dtype=uint8)
     """
     ids = checked_ids("households", household_ids)
+    if (part := building.part()) is not None:
+        ids = own_households(ids, part)
     if len(ids) and ids.min() < 0:
         agent = int(np.argmin(ids))
         got = f"got {ids[agent]} for agent {agent}"
@@ -53,6 +59,18 @@ def households(household_ids: np.ndarray) -> Households:
     position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
     sizes = np.repeat(size.astype(np.uint8), size)
     return side_by_side(position, sizes)
+
+
+def own_households(ids: np.ndarray, part: building.Part) -> np.ndarray:
+    """The entries of this rank's agents; where nothing has divided the agents yet, no household is cut."""
+    if part.bounds is None:
+        starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+        part.divide(len(ids), building.next_of(starts, len(ids), part.ranks.count))
+    own = part.own(ids, "households")
+    edges = part.ranks.all((own[0], own[-1]))
+    if any(before[1] == after[0] for before, after in itertools.pairwise(edges)):
+        raise building.Whole("blocks of agents cut a household; make the households before other networks")
+    return own
 
 
 def check_together(names: np.ndarray, begin: np.ndarray) -> None:
@@ -94,6 +112,8 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
         raise InputError(
             f"groups: asked for group_ids from -1 (none) to {n_groups - 1}, {got}; number the groups from 0"
         )
+    if (part := building.part()) is not None:
+        return own_groups(part.own(ids, "groups"), n_groups, part)
     members = np.flatnonzero(ids >= 0).astype(np.uint32)
     member_ids = ids[members]
     size = np.bincount(member_ids, minlength=n_groups)
@@ -110,6 +130,49 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
         tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32))
     )
     return built, renumber
+
+
+def own_groups(ids: np.ndarray, n_groups: int, part: building.Part) -> tuple[Groups, np.ndarray]:
+    """As `groups`, of this rank's agents: those groups of which somebody is here, whole."""
+    members = np.flatnonzero(ids >= 0)
+    sizes = part.ranks.add(np.bincount(ids[members], minlength=n_groups))
+    layout = tables.layout(sizes, padding=PADDING, most=MOST_TABLES)
+    renumber = layout.places()
+    keys = renumber[ids[members]].astype(np.uint64) << np.uint64(32) | part.by_position()[members].astype(np.uint64)
+    turn = (keys >> np.uint64(32)).astype(np.int32) % ROUNDS
+    keys = np.concatenate([shared(keys[turn == each], part) for each in range(ROUNDS)])
+    keys.sort()
+    of_group = (keys >> np.uint64(32)).astype(np.int32)
+    kept = halos.distinct(of_group)
+    halo, who, far, lane = halos.numbered(part, keys.astype(np.uint32))
+    bounds = tuple(int(each) for each in np.searchsorted(kept, layout.bounds))
+    size = sizes[layout.order][kept]
+    filled = tables.fill(who, size, tables.Layout(layout.widths, bounds, kept), blank=part.here, by_row=False)
+    group = np.where(ids < 0, len(kept), np.searchsorted(kept, np.append(renumber, 0)[ids])).astype(np.int32)
+    built = Groups(
+        tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32)), halo
+    )
+    part.met.append(building.Met(built, far, lane, kept, n_groups))
+    return built, renumber
+
+
+def shared(keys: np.ndarray, part: building.Part) -> np.ndarray:
+    """All members of the groups of which somebody is here, as keys: group << 32 | member.
+
+    Each group has a rank that hears of all its members and tells those who have one.
+    """
+    ranks = np.uint64(part.ranks.count)
+    heard = part.sent(keys, ((keys >> np.uint64(32)) // np.uint64(ROUNDS) % ranks).astype(np.int64))
+    heard.sort()
+    group = heard >> np.uint64(32)
+    # Each pair of a group and a rank that has a member of it.
+    pairs = group * ranks + part.owner(heard.astype(np.uint32)).astype(np.uint64)
+    pairs.sort()
+    pairs = halos.distinct(pairs)
+    begin, end = (np.searchsorted(group, pairs // ranks, side=side) for side in ("left", "right"))
+    times = end - begin
+    at = np.repeat(begin - np.cumsum(times) + times, times) + np.arange(times.sum())
+    return part.sent(heard[at], np.repeat((pairs % ranks).astype(np.int64), times))
 
 
 def checked_ids(where: str, ids: np.ndarray) -> np.ndarray:

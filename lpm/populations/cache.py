@@ -4,6 +4,8 @@ Where: `populations` in the cache directory (see `lpm.cache`); one folder a popu
 back memory-mapped. The key covers the tables' bytes, the arguments and the source of this
 package, so that nothing stale is ever read. Files carry checksums: a damaged population is made anew. A folder that
 cannot be written is no error. The eight populations used last are kept.
+
+Where several ranks build a world, the first of them makes what is not there, and each reads the rows of its own people.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
+from lpm import building
 from lpm.cache import cache_directory
 from lpm.errors import InputError
-from lpm.populations.population import Population
+from lpm.populations.population import Population, divided, own_people
 
 VERSION = 1
 KEEP = 8
 DAY = 86_400.0  # seconds
+PIECE = 1 << 22  # bytes
 
 
 def cache_folder() -> Path:
@@ -63,8 +67,11 @@ def cached(key: str, make: Callable[[], Population]) -> Population:
         make: makes the population where it is not found, or found damaged.
 
     Returns:
-        The population; its arrays are read-only and memory-mapped where they were found on disk.
+        The population; its arrays are read-only and memory-mapped where they were found on disk. On several ranks the
+        people of this rank.
     """
+    if (part := building.part()) is not None:
+        return _own(key, make, part)
     try:
         folder = cache_folder() / key
     except RuntimeError:  # no home folder to be found
@@ -76,6 +83,45 @@ def cached(key: str, make: Callable[[], Population]) -> Population:
     with contextlib.suppress(OSError):
         _write(folder, population)
     return population
+
+
+def _own(key: str, make: Callable[[], Population], part: building.Part) -> Population:
+    """The people of this rank, read from disk after the first rank has put them there."""
+
+    def there() -> Path | None:
+        try:
+            folder = cache_folder() / key
+        except RuntimeError:
+            return None
+        if not _intact(folder):
+            with contextlib.suppress(OSError):
+                _write(folder, make())
+        return folder if (folder / "about.json").is_file() else None
+
+    folder = part.ranks.first(there)
+    if folder is None or not all(part.ranks.all((folder / "about.json").is_file())):
+        return own_people(make(), part)
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    found = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in about["checksums"]}
+    return divided(Population(**found, regions=tuple(about["regions"]), notes=tuple(about["notes"])), part)
+
+
+def _intact(folder: Path) -> bool:
+    """Whether a population's files have their checksums; read piece by piece."""
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        for name, expected in about["checksums"].items():
+            with open(folder / f"{name}.npy", "rb") as file:
+                np.lib.format.read_magic(file)
+                np.lib.format.read_array_header_1_0(file)
+                found = 0
+                while piece := file.read(PIECE):
+                    found = zlib.crc32(piece, found)
+            if found != expected:
+                return False
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return True
 
 
 def _read(folder: Path) -> Population | None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lpm import building
 from lpm.errors import InputError
 from lpm.populations.cache import cached, key_of
 from lpm.populations.fitting import largest_remainder
 from lpm.populations.households import households
 from lpm.populations.places import places
-from lpm.populations.population import Population
+from lpm.populations.population import Population, own_people
 from lpm.populations.tables import Tables, read_tables
 
 FEWEST_PEOPLE = 100
@@ -101,7 +102,8 @@ def new_york_city(agents: int | None = None, seed: int = 0, cache: bool = True) 
     tables = read_tables(NEW_YORK_CITY)
     _people(tables, agents, seed)
     if not cache:
-        return city(tables, agents, seed)
+        whole = city(tables, agents, seed)
+        return whole if (part := building.part()) is None else own_people(whole, part)
     return cached(key_of(NEW_YORK_CITY, agents=agents, seed=seed), lambda: city(tables, agents, seed))
 
 

@@ -20,8 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpm import building
 from lpm.errors import InputError
-from lpm.populations.population import LARGEST_GROUP, LARGEST_HOUSEHOLD, SCHOOL, WORKPLACE, Population
+from lpm.populations.population import (
+    LARGEST_GROUP,
+    LARGEST_HOUSEHOLD,
+    SCHOOL,
+    WORKPLACE,
+    Population,
+    own_people,
+)
 
 REQUIRED = ("age", "region", "household")
 OPTIONAL = ("person_id", "place", "place_kind")
@@ -98,7 +106,7 @@ def from_table(path: str | Path) -> Population:
     numbered = np.full(len(age), -1, np.int32)
     numbered[has_place] = rank[place[has_place]]
     order = np.lexsort((household, region))
-    return Population(
+    found = Population(
         ids=order.astype(np.uint32),
         age=age[order],
         region=region[order].astype(np.uint8),
@@ -110,6 +118,7 @@ def from_table(path: str | Path) -> Population:
         regions=tuple(str(name) for name in regions),
         notes=_notes(path, guessed_kinds="place_kind" not in columns and len(kind) > 0),
     ).check()
+    return found if (part := building.part()) is None else own_people(found, part)
 
 
 def _notes(path: Path, guessed_kinds: bool) -> tuple[str, ...]:

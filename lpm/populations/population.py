@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpm import building
 from lpm.errors import InputError
 
 SCHOOL, WORKPLACE = 0, 1
@@ -97,6 +99,37 @@ class Population:
             "people in workplaces": int(at_work.sum()),
             "largest group": int(members.max()) if len(members) else 0,
         }
+
+
+def own_people(whole: Population, part: building.Part) -> Population:
+    """This rank's people of a population that every rank has made."""
+    part.whole.append("the table of people")
+    return divided(whole, part)
+
+
+def divided(whole: Population, part: building.Part) -> Population:
+    """This rank's people, and all groups; no household is cut.
+
+    Args:
+        whole: in memory, or on disk and memory-mapped.
+        part: of the world.
+    """
+    people = len(whole)
+    if part.bounds is None:
+        cuts = building.even_cuts(people, part.ranks.count)
+        heads = [np.flatnonzero(np.append(whole.position[cut : cut + LARGEST_HOUSEHOLD], 0) == 0)[0] for cut in cuts]
+        part.divide(people, cuts + np.array(heads, np.int64))
+    part.divide(people)
+    assert part.bounds is not None
+    if any(whole.position[begin] for begin in part.bounds[:-1]):
+        raise building.Whole("blocks of agents cut a household; make the population before other networks")
+    found: dict[str, Any] = {
+        name: array if name.startswith("place_") else np.array(array[part.first : part.end])
+        for name, array in whole.arrays().items()
+    }
+    own = replace(whole, **found)
+    part.ranks.each(own.check)
+    return own
 
 
 def _shape_problems(population: Population) -> list[str]:

@@ -91,18 +91,21 @@ def _within(key: str, other: str) -> bool:
     return key == other or key.startswith(f"{other}.")
 
 
-def small_worlds(document: Document, chosen: list[Config], drawn: list[Draft]) -> list[World]:
-    """Each scenario, built small: all must observe what the base does, in the same places."""
-    found: list[World] = []
+def small_worlds(document: Document, chosen: list[Config | None], drawn: list[Draft]) -> list[World | None]:
+    """Each scenario that has a config, built small: all must observe what the base does, in the same places."""
+    found: list[World | None] = []
     for config, draft in zip(chosen, drawn, strict=True):
         try:
-            world = _small(config)
+            world = None if config is None else _small(config)
         except InputError as error:
             for problem in error.problems:
                 document.report(draft.origin, f"its world cannot be built: {problem}", key=True)
-            continue
+            world = None
         found.append(world)
-        mine, others = ({each.name for each in w.observables} for w in (world, found[0]))
+        base = found[0]
+        if world is None or base is None:
+            continue
+        mine, others = ({each.name for each in w.observables} for w in (world, base))
         if others - mine:
             document.report(
                 draft.origin,
@@ -110,11 +113,10 @@ def small_worlds(document: Document, chosen: list[Config], drawn: list[Draft]) -
                 "that keep them",
                 key=True,
             )
-        if world.coords != found[0].coords:
+        if world.coords != base.coords:
             document.report(
                 draft.origin,
-                f"asked for the labels of the base ({found[0].coords}), got {world.coords}; write changes that keep "
-                "them",
+                f"asked for the labels of the base ({base.coords}), got {world.coords}; write changes that keep them",
                 key=True,
             )
     return found

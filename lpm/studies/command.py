@@ -19,7 +19,9 @@ from lpm.errors import InputError, RunError
 from lpm.signals import ignore_until_a_run
 
 if TYPE_CHECKING:
+    from lpm.settings import Calendar
     from lpm.studies import records
+    from lpm.studies.draws import Draws
 
 
 def study(
@@ -57,7 +59,7 @@ def study(
 
         from lpm.studies import plan
 
-        if plan.load(file, realizations=realizations, agents=agents).wanted.policy is not None:
+        if plan.load(file, realizations=realizations, agents=agents, fits=fits).wanted.policy is not None:
             ranks.first(lambda: one(0))
         ranks.each(lambda: one(ranks.rank + 1))
 
@@ -93,17 +95,18 @@ def _study(
 
     use_compilation_cache()
     begun = time.perf_counter()
-    chosen = plan.load(file, realizations=realizations, agents=agents)
+    chosen = plan.load(file, realizations=realizations, agents=agents, fits=fits)
     target = out or _free(Path("studies") / chosen.path.stem)
     policy = chosen.wanted.policy
     scenarios = len(chosen.scenarios) + (policy is not None and 1 + policy.compare)
     total = scenarios * chosen.realizations
     part = f", task {task}" if task else ""
-    _say(
-        console,
-        f"{chosen.title}: {scenarios} scenarios × {chosen.realizations} = {total:,} runs{part}",
-        "bold",
-    )
+    each = f"{chosen.realizations}"
+    if chosen.draws is not None:
+        each = f"{chosen.realizations // chosen.draws.count} × {chosen.draws.count} draws"
+    _say(console, f"{chosen.title}: {scenarios} scenarios × {each} = {total:,} runs{part}", "bold")
+    for line in chosen.draws.told if chosen.draws else ():
+        _say(console, line)
     words = ["lpm", "study", file, "--out", str(target)]
     for name, value in (("--task", task), ("--realizations", realizations), ("--agents", agents)):
         words += [] if value is None else [name, str(value)]
@@ -132,6 +135,26 @@ def _study(
         _say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
         _say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
     _complain(failed, about, again)
+
+
+def fits(folder: Path, calendar: Calendar, count: int | None) -> Draws:
+    """The draws that a study takes from a fit; its estimate if `count` is None.
+
+    Raises:
+        InputError: if there is no such fit, or it kept fewer draws.
+    """
+    from lpm.calibration import fitted
+    from lpm.studies.draws import Draws
+
+    fit = fitted.read(folder, calendar)
+    chosen = fit.z[None] if count is None else fitted.some(fit, count)
+    told = fitted.sentences(fit, calendar, count)
+    return Draws(
+        len(chosen),
+        lambda world, number: fitted.at(world, fit, chosen[number]),
+        fitted.remembered(fit, count),
+        tuple(told),
+    )
 
 
 def _complain(failed: list[tuple[records.Unit, str]], about: records.About, again: str) -> None:
@@ -174,11 +197,11 @@ def print_table(written: object, console: Console) -> None:
     for outcome in about.outcomes:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column(outcome.label)
-        for head in ("median", "averted", "90 % of them"):
+        for head in ("median", outcome.word, "90 % of them"):
             table.add_column(head, justify="right", no_wrap=True)
         for place, name in enumerate(about.names):
             whole = summary(dataset[outcome.id].values[place])
-            averted = summary(dataset[f"averted_{outcome.id}"].values[place])
+            averted = summary(dataset[outcome.difference].values[place])
             low, high = markup.number(averted.quantiles[1]), markup.number(averted.quantiles[5])
             table.add_row(
                 name,

@@ -25,16 +25,17 @@ Table = dict[str, tuple[tuple[str, ...], np.ndarray]]  # name -> dims, values
 def answers(path: str | Path) -> xr.Dataset:
     """The answers of the study in a directory, made from those of its runs that are complete.
 
-    For each outcome y and realization r, averted_r = y_r(baseline) - y_r(scenario), both with the same draws. Numbers
-    are of real people: where one agent stands for several, counts are multiplied. Runs that are missing are NaN, and
+    For each outcome y and realization r, averted_r = y_r(baseline) - y_r(scenario), both with the same draws; of what
+    measures use, such as doses, more_r is the opposite. Numbers are of real people: where one agent stands for several,
+    counts are multiplied. Runs that are missing are NaN, and
     the attribute `missing` lists them.
 
     Args:
         path: the `--out` of `lpm study`.
 
     Returns:
-        a Dataset. With dims (scenario, realization): each outcome, such as deaths or peak_of_hospitalised; averted_...;
-        cost, extra_cost; cost_and_worth (by which policies are judged), net_benefit. With a further dim:
+        a Dataset. With dims (scenario, realization): each outcome, such as deaths or peak_of_hospitalised; averted_...
+        or more_...; cost, extra_cost; cost_and_worth (by which policies are judged), net_benefit. With a further dim:
         deaths_by_region, averted_deaths_by_region. With the dim quantile: curve_deaths,
         curve_deaths_by_region. By scenario: parts_at (first record that differs from the baseline).
         attribution_deaths (lever, realization) if the study has levers. See also `sensitivity.add` and
@@ -170,11 +171,13 @@ def _quantiles(values: np.ndarray) -> np.ndarray:
 
 
 def _paired(found: Table, about: About) -> None:
-    """What each scenario averts, realization by realization."""
+    """What each scenario averts, or uses more, realization by realization."""
+    more = [outcome.id for outcome in _wanted(about).values() if outcome.used]
     for name in list(found):
         dims, values = found[name]
         if dims[:2] == ("scenario", "realization"):
-            found[f"averted_{name}"] = (dims, values[:1] - values)
+            used = name.partition("_by_")[0] in more
+            found[f"more_{name}" if used else f"averted_{name}"] = (dims, (values - values[:1]) * (1 if used else -1))
 
 
 def _costed(found: Table, about: About) -> None:
@@ -198,7 +201,7 @@ def _attributed(found: Table, about: About) -> None:
         return
     position = {each.levers: number for number, each in enumerate(about.scenarios) if each.levers}
     for outcome in about.outcomes:
-        averted = found[f"averted_{outcome.id}"][1]
+        averted = found[outcome.difference][1]
         worth = {frozenset(names): averted[number] for names, number in position.items()}
         worth[frozenset()] = np.zeros(about.realizations)
         shares = shapley(about.levers, worth)

@@ -122,8 +122,9 @@ def labelled(key: str, moves: bool, settings: Mapping[str, Any]) -> str:
     >>> labelled("settings.schedule.0.contacts", False, {"settings.schedule.0.layer": "school"})
     'contacts (school)'
     """
-    entry = key if moves else key.rpartition(".")[0]
-    last = "dates" if moves else key.rpartition(".")[2]
+    day = {"from": "first day", "to": "last day"}.get(key.rpartition(".")[2]) if moves else None
+    entry = key if moves and day is None else key.rpartition(".")[0]
+    last = day or ("dates" if moves else key.rpartition(".")[2])
     beside = [
         str(value)
         for name, value in settings.items()
@@ -190,9 +191,16 @@ def _contacts(base: Config, changes: tuple[Change, ...], usual: Any) -> np.ndarr
 def closed_days(params: Any, layer: str) -> float:
     """Days without the contacts of a layer, added up: sum over days of 1 - contacts where that is positive.
 
+    Contacts are those of the schedule and of orders, on whose days it is not known whether a trigger is on; it counts
+    as on.
+
     >>> import types
     >>> closed_days(types.SimpleNamespace(contacts=np.array([[1.0, 0.25, 1.0, 1.0], [1.0, 0.5, 1.2, 1.0]])), "school")
     1.25
     """
     contacts = np.asarray(params.contacts, np.float64)[:, LAYERS.index(layer)]
+    orders = getattr(params, "interventions", {}).get("orders")
+    if orders is not None:
+        effect = np.asarray(orders["compliance"]) * (np.asarray(orders["effect"])[:, LAYERS.index(layer)] - 1)
+        contacts = contacts * (1 + np.asarray(orders["days"], np.float64) * effect[:, None]).prod(axis=0)
     return float(np.maximum(1 - contacts, 0).sum())

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STYLE = plot.STYLE | {"text.parse_math": False}  # a dollar in a name is a dollar
 FAR, NEAR = 4.0, 2.5  # times the baseline's highest point: when to enlarge, and what is seen then
-MOST_CURVES = 7  # as many as there are colours
+MOST_CURVES = 8  # as many as there are colours, and one told apart by its dashes
 UNLIKE = 15.0  # ratio of effects from which on their axis is logarithmic
 SIZES = ((1e9, " bn"), (1e6, "M"), (1e3, "k"))
 WIDTH = 10.0  # inches
@@ -114,7 +114,7 @@ def _by_importance(dataset: xr.Dataset, about: About) -> list[str]:
 
 def effects(dataset: xr.Dataset, about: About) -> str:
     """What each scenario averts: median, and intervals of 50, 90 and 95 %."""
-    outcomes = [outcome for outcome in about.outcomes if f"averted_{outcome.id}" in dataset]
+    outcomes = [outcome for outcome in about.outcomes if outcome.difference in dataset]
     names = list(about.names[1:])
     columns = min(3, len(outcomes))
     rows = -(-len(outcomes) // columns)
@@ -122,9 +122,9 @@ def effects(dataset: xr.Dataset, about: About) -> str:
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, sharey=True)
         for outcome, axes in zip(outcomes, panels.flat, strict=False):
-            values = dataset[f"averted_{outcome.id}"].values[1:]
+            values = dataset[outcome.difference].values[1:]
             _forest(axes, values)
-            axes.set_title(textwrap.fill(f"{outcome.label}: averted", 38))
+            axes.set_title(textwrap.fill(f"{outcome.label}: {outcome.word}", 38))
             axes.set_yticks(range(len(names)), [textwrap.shorten(name, 40) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
         for axes in list(panels.flat)[len(outcomes) :]:
@@ -207,7 +207,7 @@ def attribution(dataset: xr.Dataset, about: About) -> str:
         figure, panels = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, sharey=True)
         for outcome, axes in zip(outcomes, panels.flat, strict=False):
             _forest(axes, dataset[f"attribution_{outcome.id}"].values)
-            axes.set_title(textwrap.fill(f"{outcome.label}: averted", 38))
+            axes.set_title(textwrap.fill(f"{outcome.label}: {outcome.word}", 38))
             axes.set_yticks(range(len(about.levers)), [textwrap.shorten(name, 40) for name in about.levers])
             axes.set_ylim(len(about.levers) - 0.5, -0.5)
         for axes in list(panels.flat)[len(outcomes) :]:

@@ -132,6 +132,9 @@ class StudySection:
         latin_hypercube: scenarios that fill ranges of settings.
         sobol: ranges of settings, and how much of an outcome's variance each is responsible for.
         realizations: how many runs of each scenario; the same draws for all.
+        from_fit: a directory that `lpm calibrate` wrote, by its path from the study on, whose parameters all scenarios
+            take.
+        draws: from the fit's posterior, with so many realizations of each; the estimate alone if not said.
         outcomes: `deaths` (a total), `peak of hospitalised`, `days of hospitalised` (days spent by all people
             together); all totals and peaks if none are named.
         effect: the outcome that costs are set against; deaths if there are such, else the first total.
@@ -152,6 +155,8 @@ class StudySection:
     latin_hypercube: HypercubeSection | None = None
     sobol: SobolSection | None = None
     realizations: Positive = 10
+    from_fit: str | None = None
+    draws: Positive | None = None
     outcomes: tuple[str, ...] = ()
     effect: str | None = None
     capacity: CapacitySection | None = None

@@ -27,6 +27,7 @@ from lpm.model import Model
 from lpm.observe import Observable
 from lpm.state import State
 from lpm.studies.dials import Dials, closed_days
+from lpm.studies.draws import Draws
 from lpm.studies.objective import Found, Problem, Risk
 from lpm.studies.outcomes import UnitCost
 from lpm.studies.records import publish
@@ -56,6 +57,7 @@ class Policy:
         agents: of the searches; None for those of the base.
         seed: of their draws.
         compare: whether to search without derivatives as well.
+        draws: from a fit, which the realizations take in turn.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Policy:
     agents: int | None
     seed: int
     compare: bool
+    draws: Draws | None = None
 
     @property
     def other(self) -> str:
@@ -79,7 +82,8 @@ class Policy:
     @property
     def asked(self) -> str:
         """A checksum of all that the search depends on."""
-        fields = [getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "dials"]
+        fields = [getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in ("dials", "draws")]
+        fields += [sorted(self.draws.about.items())] if self.draws else []
         base = self.dials.base
         return hashlib.sha256(repr((self.dials.dials, fields, base.text, base.overrides)).encode()).hexdigest()[:12]
 
@@ -147,9 +151,15 @@ def posed(policy: Policy) -> Problem:
     keys = [random.key(policy.seed, FRESH + number) for number in range(policy.realizations)]
     fixed = (world.model, observe, run.calendar.steps)
 
+    def own(params: Any, number: int) -> Any:
+        if policy.draws is None:
+            return params
+        return policy.draws.world(dataclasses.replace(world, params=params), number).params
+
     def burdens(x: np.ndarray) -> np.ndarray:
         here = at(x)
-        return np.array([float(each) for each in [_burden(*fixed, here, world.state, amounts, key) for key in keys]])
+        found = [_burden(*fixed, own(here, r), world.state, amounts, key) for r, key in enumerate(keys)]
+        return np.array([float(each) for each in found])
 
     def cost(x: np.ndarray) -> float:
         if not policy.prices:
@@ -165,12 +175,13 @@ def posed(policy: Policy) -> Problem:
 
     def ruled(x: np.ndarray, before: np.ndarray, width: float) -> np.ndarray:
         here = at(x)
-        slopes = [_slopes(*fixed, policy.method, here, world.state, amounts, key) for key in keys]
-        directions = []
-        for place in range(len(x)):
-            other, apart = beside(x, place, width)
-            directions.append(jax.tree.map(lambda b, a, by=apart: (b - a) / by, at(other), here))
-        return np.array([[_dot(slope, direction) for direction in directions] for slope in slopes])
+        besides = [(at(other), apart) for other, apart in (beside(x, place, width) for place in range(len(x)))]
+        found = []
+        for number, key in enumerate(keys):
+            mine = own(here, number)
+            slope = _slopes(*fixed, policy.method, mine, world.state, amounts, key)
+            found.append([_along(slope, mine, own(there, number), apart) for there, apart in besides])
+        return np.array(found)
 
     differences = policy.method == "differences"
     number = policy.realizations
@@ -216,8 +227,13 @@ def _ratio(small: Any, large: Any) -> np.ndarray:
     return np.where(np.abs(ratio - 1) < 1e-4, 1.0, ratio)
 
 
-def _dot(one: Any, other: Any) -> float:
-    return float(sum(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.sum(np.asarray(a) * b)), one, other))))
+def _along(slope: Any, here: Any, there: Any, apart: float) -> float:
+    """The derivative from one place towards another that is so far away."""
+
+    def part(s: Any, a: Any, b: Any) -> float:
+        return float(np.sum(np.asarray(s) * (np.asarray(b) - np.asarray(a))))
+
+    return sum(jax.tree.leaves(jax.tree.map(part, slope, here, there))) / apart
 
 
 def _total(

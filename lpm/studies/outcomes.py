@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from lpm.interventions import COUNTED
 from lpm.observe import Observable
 
 Kind = Literal["total", "peak", "days"]
@@ -36,6 +37,21 @@ class Outcome:
     def id(self) -> str:
         """A name for variables and columns: deaths, peak_of_hospitalised."""
         return self.variable if self.kind == "total" else f"{self.kind}_of_{self.variable}"
+
+    @property
+    def used(self) -> bool:
+        """Whether it is what measures use, such as doses, and no burden."""
+        return self.variable in COUNTED
+
+    @property
+    def word(self) -> str:
+        """What its difference from the baseline is called."""
+        return "more" if self.used else "averted"
+
+    @property
+    def difference(self) -> str:
+        """The name of its difference from the baseline: averted_deaths, more_tests."""
+        return f"{self.word}_{self.id}"
 
     def of(self, curve: np.ndarray, every: int) -> np.ndarray:
         """The outcome of each course.

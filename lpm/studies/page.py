@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpm.studies import economics, figures, option_page, policy_page
+from lpm.studies.draws import share
 from lpm.studies.markup import cell, number, table, text
 from lpm.studies.outcomes import OVER
 from lpm.studies.records import About
@@ -65,8 +66,9 @@ def page(dataset: xr.Dataset, about: About) -> str:
         *policy_page.section(dataset, about),
         *_costs(dataset, about),
         "<h2>Effects and their intervals</h2>",
-        "<p>Dot: median. Thick, middle and thin line: 50, 90 and 95 % of the realizations. They say how much chance "
-        "matters at these settings, not how uncertain the settings are.</p>",
+        "<p>Dot: median. Thick, middle and thin line: 50, 90 and 95 % of the realizations. "
+        f"{text(_meaning(about))}</p>",
+        *_spread(dataset, about),
         figures.effects(dataset, about),
         *_levers(dataset, about),
         *option_page.sensitivities(dataset, about),
@@ -93,7 +95,10 @@ def _size(about: About) -> str:
     parts = [f"{agents:,} agents", f"{about.steps:,} days" + (f" from {about.start}" if about.start else "")]
     if not math.isclose(about.scale, 1):
         parts.append(f"each agent stands for {1 / about.scale:,.4g} people, and all numbers are of people")
-    parts += [f"{about.realizations:,} realizations of each of {len(about.names):,} scenarios"]
+    each = f"{about.realizations:,} realizations"
+    if about.draws > 1:
+        each = f"{about.realizations // about.draws:,} realizations with each of {about.draws:,} draws from a fit"
+    parts += [f"{each} of each of {len(about.names):,} scenarios"]
     return ", ".join(parts) + f", seed {about.attributes.get('seed', '')}"
 
 
@@ -109,20 +114,21 @@ def _missing(dataset: xr.Dataset, about: About) -> str:
     )
 
 
-def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str]]:
-    """Variables and their headings."""
-    found = [(outcome.id, outcome.label) for outcome in about.outcomes]
+def _columns(dataset: xr.Dataset, about: About) -> list[tuple[str, str, str]]:
+    """Variables, their differences from the baseline, and headings."""
+    found = [(outcome.id, outcome.difference, outcome.label) for outcome in about.outcomes]
     if about.capacity is not None:
         label = about.long_name(about.capacity.variable)
-        found.append((OVER, f"days with more than {about.capacity.beds:,.0f} {label}"))
+        found.append((OVER, f"averted_{OVER}", f"days with more than {about.capacity.beds:,.0f} {label}"))
     return [each for each in found if each[0] in dataset]
 
 
 def _averted(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
-    head = ["scenario", *(text(label) for _, label in columns)]
+    used = [label + ": used more" if key.startswith("more_") else label for _, key, label in columns]
+    head = ["scenario", *(text(label) for label in used)]
     rows = [
-        [text(name), *(cell(dataset[f"averted_{key}"].values[place]) for key, _ in columns)]
+        [text(name), *(cell(dataset[key].values[place]) for _, key, _ in columns)]
         for place, name in enumerate(about.names)
         if place
     ]
@@ -131,9 +137,9 @@ def _averted(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[st
 
 def _outcomes(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[str]]]:
     columns = _columns(dataset, about)
-    head = ["scenario", *(text(label) for _, label in columns)]
+    head = ["scenario", *(text(label) for *_, label in columns)]
     rows = [
-        [text(name), *(cell(dataset[key].values[place]) for key, _ in columns)]
+        [text(name), *(cell(dataset[key].values[place]) for key, *_ in columns)]
         for place, name in enumerate(about.names)
     ]
     return head, rows
@@ -225,13 +231,38 @@ def _assumptions(about: About) -> str:
     lines = [
         *str(about.attributes.get("cautions", "")).splitlines(),
         *str(about.attributes.get("notes", "")).splitlines(),
-        "Intervals are over realizations: chance alone, at fixed settings.",
+        *about.fit,
+        _meaning(about),
     ]
     return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines if line)}</ul>"
 
 
+def _meaning(about: About) -> str:
+    """What intervals are of."""
+    if about.draws < 2:
+        return "Intervals are of chance alone, at fixed settings: they do not say how uncertain the settings are."
+    return (
+        f"Intervals are of chance and of {about.draws:,} draws from the posterior of a fit, the same for all "
+        "scenarios; of what the fit did not free, and of what the model leaves out, they say nothing."
+    )
+
+
+def _spread(dataset: xr.Dataset, about: About) -> list[str]:
+    """How much of the spread goes with the draws from a fit."""
+    if about.draws < 2 or about.realizations < 2 * about.draws:
+        return []
+    head = ["share of the variance that goes with the fit's draws", *(text(each.label) for each in about.outcomes)]
+    rows = [
+        [text(name), *(f"{100 * share(dataset[each.difference].values[place], about.draws):.0f} %".replace("nan %", "–")
+                       for each in about.outcomes)]
+        for place, name in enumerate(about.names) if place
+    ]  # fmt: skip
+    return ["<p>The rest of the variance of what is averted is chance.</p>", table(head, rows)]
+
+
 def _provenance(about: About) -> str:
-    names = ("source", "git_commit", "versions", "command", "created", "config_path", "config_overrides", "study_path")
+    names = ("source", "git_commit", "versions", "command", "created", "config_path", "config_overrides", "study_path",
+             "from_fit", "from_fit_draws", "from_fit_checksum")  # fmt: skip
     facts = [(name, str(about.attributes.get(name, ""))) for name in names]
     listed = "".join(f"<dt>{text(name.replace('_', ' '))}</dt><dd>{text(each)}</dd>" for name, each in facts if each)
     files = [("The study", "study"), ("Its base", "config")]

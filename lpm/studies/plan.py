@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from lpm.schema_check import validated
 from lpm.schema_yaml import Document, one_line, parse
 from lpm.studies.checks import Further, check_drafts, further, small_worlds
 from lpm.studies.dials import small_world
-from lpm.studies.layout import StudyLayout, StudySection
+from lpm.studies.draws import Draws, Reader
+from lpm.studies.layout import MOST_LEVERS, StudyLayout, StudySection
 from lpm.studies.scenarios import Change, Draft, drafts
 from lpm.studies.wanted import Wanted, wanted
 from lpm.trial import agents_setting
+from lpm.world import World
 
 ROOT = ("study",)
+POOLS = {"scenarios", "levers", "grid", "latin_hypercube", "sobol"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +57,13 @@ class Study:
     Args:
         title: one line.
         scenarios: the baseline first.
-        realizations: of each.
+        realizations: of each; those of all draws together.
         wanted: outcomes, costs and the policy to be found.
         levers: names of those whose combinations are among the scenarios.
         path, text: of the file.
         more: what scenarios observe beside what the base does.
         optimum: what was found, see `lpm.studies.optimise`; its policies are the last scenarios.
+        draws: from a fit, if there is one.
     """
 
     title: str
@@ -70,6 +75,7 @@ class Study:
     text: str
     more: tuple[Further, ...] = ()
     optimum: Mapping[str, Any] | None = None
+    draws: Draws | None = None
 
     @property
     def base(self) -> Config:
@@ -100,13 +106,16 @@ def find(name_or_path: str | Path) -> Path:
     raise InputError(f"{name_or_path}:1:1 study: asked for a study's YAML file, got {what}; {advice}")
 
 
-def load(path: str | Path, *, realizations: int | None = None, agents: int | None = None) -> Study:
+def load(
+    path: str | Path, *, realizations: int | None = None, agents: int | None = None, fits: Reader | None = None
+) -> Study:
     """A study, read and checked; small worlds are built of every scenario, and nothing is written.
 
     Args:
         path: a file, or the name of a study that comes with lpm.
         realizations: instead of the file's.
         agents: instead of the base's.
+        fits: reads the fit that a study names: `lpm.studies.command.fits`.
     Raises:
         InputError: with all problems that were found.
 
@@ -119,32 +128,38 @@ def load(path: str | Path, *, realizations: int | None = None, agents: int | Non
     layout, section = _section(document)
     if realizations is not None and realizations < 1:
         document.problems.append(f"--realizations: asked for at least 1, got {realizations}; write `--realizations 10`")
-    _stop_at(document)
+    if layout is None or section is None:
+        _stop_at(document)
     assert layout is not None and section is not None  # noqa: PT018, or there had been a problem
     base = _base(document, section, file.parent, agents)
     assert base is not None
     drawn = [Draft(section.baseline, (), ROOT), *drafts(section, base.document.data)]
     check_drafts(document, section, drawn)
-    _stop_at(document)
-    chosen = [_config(document, section, base, draft) for draft in drawn]
-    _stop_at(document)
-    worlds = small_worlds(document, [config for config in chosen if config is not None], drawn)
-    _stop_at(document)
-    more = further(worlds, base.run.every)
+    if len(section.levers) > MOST_LEVERS:  # whose combinations would take long to check
+        _stop_at(document)
+    configs_of = [_config(document, section, base, draft) for draft in drawn]
+    worlds = small_worlds(document, configs_of, drawn)
+    if worlds[0] is None:
+        _stop_at(document)
+    assert worlds[0] is not None  # or there had been a problem
+    good = [each for each in zip(drawn, configs_of, worlds, strict=True) if each[1] is not None and each[2] is not None]
+    found = [world for *_, world in good if world is not None]
+    draws = _checked(document, _draws(document, section, base, file.parent, fits), good)
+    more = further(found, base.run.every)
     observables = (*worlds[0].observables, *(each.observable for each in more))
-    asked = wanted(document, section, base, worlds[0], observables)
+    asked = wanted(document, section, base, worlds[0], observables, draws)
     scenarios = tuple(
         Scenario(
             draft.name, config, tuple(change.text for change in draft.changes), draft.why,
             asked.measures_cost(document, draft, world), draft.levers, draft.group,
         )
-        for draft, config, world in zip(drawn, chosen, worlds, strict=True) if config is not None
+        for draft, config, world in good if config is not None and world is not None
     )  # fmt: skip
     _stop_at(document)
     title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"
     return Study(
-        title, scenarios, realizations or section.realizations, asked, tuple(section.levers), file,
-        raw.decode("utf-8-sig"), more,
+        title, scenarios, (realizations or section.realizations) * (draws.count if draws else 1), asked,
+        tuple(section.levers), file, raw.decode("utf-8-sig"), more, None, draws,
     )  # fmt: skip
 
 
@@ -175,7 +190,21 @@ def _section(document: Document) -> tuple[StudyLayout | None, StudySection | Non
         return None, None
     layout = validated(StudyLayout, document, ())
     section = validated(StudySection, document, ROOT)
+    if layout is None or section is None:  # what is wrong with the rest is told with it
+        layout, section = StudyLayout(None), _rest(document)
     return layout, section
+
+
+def _rest(document: Document) -> StudySection | None:
+    """What a study asks for in keys without a mistake; None if it names no scenarios or base in those."""
+    data = document.data["study"]
+    if not isinstance(data, dict):
+        return None
+    wrong = {found[1] for each in document.problems if (found := re.search(r" study\.([^.:]+)", each))}
+    if wrong & {"base", "set", *POOLS} or not data.keys() & POOLS:
+        return None
+    kept = {"study": {key: value for key, value in data.items() if key not in wrong}}
+    return validated(StudySection, dataclasses.replace(document, data=kept, problems=[]), ROOT)
 
 
 def _base(document: Document, section: StudySection, folder: Path, agents: int | None) -> Config | None:
@@ -193,7 +222,8 @@ def _base(document: Document, section: StudySection, folder: Path, agents: int |
             message = "asked for changes of the base, got its realizations; write `realizations:` under `study`"
             document.report(change.origin, message, key=True)
     base = _loaded(document, file, changes, (*ROOT, "base"))
-    _stop_at(document)
+    if base is None:
+        _stop_at(document)
     if base is not None and agents is not None:
         key, _ = agents_setting(base.settings) or ("", None)
         if not key:
@@ -204,6 +234,44 @@ def _base(document: Document, section: StudySection, folder: Path, agents: int |
             base = configs.load(file, [*base.overrides, f"{key}={agents}"], {key: "--agents"})
         _stop_at(document)
     return base
+
+
+def _draws(document: Document, section: StudySection, base: Config, folder: Path, fits: Reader | None) -> Draws | None:
+    """The draws that the study asks for; None for none."""
+    if section.from_fit is None:
+        if section.draws is not None:
+            message = "asked for draws from a posterior, got no fit; write `from_fit: DIRECTORY`"
+            document.report((*ROOT, "draws"), message, key=True)
+        return None
+    place, named = (*ROOT, "from_fit"), folder / section.from_fit
+    if fits is None:
+        document.report(place, "asked for a fit, got no way to read it; write plan.load(file, fits=command.fits)")
+        return None
+    try:
+        return fits(named if named.exists() else Path(section.from_fit), base.run.calendar, section.draws)
+    except InputError as error:
+        for problem in error.problems:
+            of_draws = problem.startswith("--draws: ")
+            document.report((*ROOT, "draws") if of_draws else place, problem.removeprefix("--draws: "))
+        return None
+
+
+def _checked(
+    document: Document, draws: Draws | None, good: Iterable[tuple[Draft, Config | None, World | None]]
+) -> Draws | None:
+    """The draws, if they are of the base's model; that they hide nothing that a scenario changes is checked too."""
+    (_, _, base), *others = good
+    assert base is not None
+    try:
+        hidden = [draft for draft, _, world in others if draws and world and draws.hides(base, world)]
+    except InputError as error:
+        for problem in error.problems:
+            document.report((*ROOT, "from_fit"), problem)
+        return None
+    for draft in hidden:
+        message = "asked for changes of what the fit left alone, got some that its parameters take the place of"
+        document.report(draft.origin, f"{message}; write others, or a fit that leaves them", key=True)
+    return draws
 
 
 def _loaded(

@@ -88,6 +88,8 @@ class About:
         attributes: provenance.
         worth, risk: by which policies are judged.
         optimum: what `optimum.json` holds, if a policy was optimised.
+        draws: from a fit's posterior, realization r having number r modulo so many; 0 without a fit.
+        fit: for people, what the fit says of them.
     """
 
     title: str
@@ -112,6 +114,8 @@ class About:
     worth: float
     risk: Risk
     optimum: Mapping[str, Any] | None
+    draws: int = 0
+    fit: tuple[str, ...] = ()
 
     @property
     def calendar(self) -> Calendar:
@@ -203,6 +207,7 @@ def read(path: str | Path) -> About:
                 "shapes": {name: (tuple(shape), dtype) for name, (shape, dtype) in found["shapes"].items()},
                 "coords": {dim: tuple(labels) for dim, labels in found["coords"].items()},
                 "risk": Risk(**found["risk"]),
+                "fit": tuple(found.get("fit", ())),
             }
         )
     except OSError:

@@ -1,9 +1,9 @@
-"""The runs of a study: every realization of every scenario, in turn, with the same draws for all scenarios."""
+"""The runs of a study: every realization of every scenario, with the same draws for all scenarios."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,31 @@ import numpy as np
 
 from lpm import batch, directory
 from lpm.config import build_world, described
-from lpm.errors import InputError, LpmError, RunError
+from lpm.errors import InputError, LpmError
 from lpm.provenance import identity, provenance
 from lpm.runner import Interrupted, writing
-from lpm.settings import Calendar
 from lpm.signals import Signals
-from lpm.studies import optimise, records
+from lpm.studies import branches, optimise, records
 from lpm.studies.objective import Risk
 from lpm.studies.plan import Scenario, Study, with_policies
 from lpm.studies.records import About, Unit
 from lpm.world import World
 
+BLOCK = 64  # scenarios whose worlds are in memory together, and share beginnings
+
+
+def in_order(units: list[Unit]) -> list[Unit]:
+    """As they are run: realization by realization, since scenarios share what is equal in them."""
+    return sorted(units, key=lambda unit: (unit.scenario // BLOCK, unit.realization, unit.scenario))
+
 
 def part(units: list[Unit], task: int, tasks: int) -> list[Unit]:
-    """The runs of one task of several, the first being task 1; neighbours, so that few worlds are built.
+    """The runs of one task of several, the first being task 1; neighbours, which share most.
 
     >>> [len(part([Unit(0, r) for r in range(10)], task, 3)) for task in (1, 2, 3)]
     [3, 3, 4]
     """
+    units = in_order(units)
     return units[len(units) * (task - 1) // tasks : len(units) * task // tasks]
 
 
@@ -80,23 +87,82 @@ def run(
     about = _about(study, base)
     with writing(path, again, "all runs that had ended are intact"), Signals() as signals:
         about = records.begin(path, about)
-        mine = about.units if task is None else part(about.units, *task)
+        mine = in_order(about.units) if task is None else part(about.units, *task)
         waiting = [unit for unit in mine if not records.complete(path, unit)]
-        done, stopped = len(mine) - len(waiting), False
-        for scenario in dict.fromkeys(unit.scenario for unit in waiting):
-            world = _world(study.scenarios[scenario], base) if scenario else base
-            for unit in (unit for unit in waiting if unit.scenario == scenario):
-                stopped = stopped or not _one(study, world, unit, path, about, signals)
-                done += not stopped
-                if stopped or (signals.stop and done < len(mine)):
-                    left = len(records.missing(path, about))
-                    raise Interrupted(
-                        f"stopped after {len(about.units) - left:,} of {len(about.units):,} runs; they are kept in "
-                        f"{path}. Go on with {again}",
-                        128 + signals.stop,
-                    )
-                progress(done, len(mine))
+        doing = _Doing(study, base, path, about, signals, len(mine) - len(waiting), len(mine), progress)
+        try:
+            for block in dict.fromkeys(unit.scenario // BLOCK for unit in waiting):
+                doing.block(block, [unit for unit in waiting if unit.scenario // BLOCK == block])
+        except branches.Stopped:
+            left = len(records.missing(path, about))
+            raise Interrupted(
+                f"stopped after {len(about.units) - left:,} of {len(about.units):,} runs; they are kept in "
+                f"{path}. Go on with {again}",
+                128 + signals.stop,
+            ) from None
     return path
+
+
+@dataclasses.dataclass
+class _Doing:
+    """Runs under way."""
+
+    study: Study
+    base: World
+    path: Path
+    about: About
+    signals: Signals
+    done: int
+    total: int
+    progress: Callable[[int, int], None]
+
+    def block(self, number: int, waiting: list[Unit]) -> None:
+        """What is missing of the scenarios of a block."""
+        study, run = self.study, self.study.base.run
+        scenarios = range(number * BLOCK, min((number + 1) * BLOCK, len(study.scenarios)))
+
+        @functools.cache
+        def world(scenario: int) -> World | LpmError:
+            return _world(study.scenarios[scenario], self.base) if scenario else self.base
+
+        @functools.cache
+        def parts(one: int, other: int) -> int:
+            return branches.parting(*(study.scenarios[each].config for each in (one, other)))
+
+        def one(realization: int) -> branches.Realization:
+            return branches.Realization(
+                realization,
+                run.seed,
+                run.every,
+                run.calendar.steps // run.every,
+                lambda scenario: _drawn(study, world(scenario), realization),
+                parts,
+                frozenset(unit.scenario for unit in waiting if unit.realization == realization),
+                self.about.shapes,
+                lambda scenario, found, seconds: self.ended(Unit(scenario, realization), found, seconds),
+                lambda: bool(self.signals.stop),
+            )
+
+        for realization in dict.fromkeys(unit.realization for unit in waiting):
+            one(realization).grow(scenarios)
+
+    def ended(self, unit: Unit, found: dict[str, np.ndarray] | Exception, seconds: float) -> None:
+        """Write a run, or why it failed."""
+        if isinstance(found, Exception):
+            records.write_failure(self.path, unit, " ".join(str(found).split()) or type(found).__name__)
+        else:
+            records.write_run(self.path, unit, found, seconds)
+        self.done += 1
+        if self.signals.stop and self.done < self.total:
+            raise branches.Stopped
+        self.progress(self.done, self.total)
+
+
+def _drawn(study: Study, world: World | LpmError, realization: int) -> World | LpmError:
+    """The world with the draw from a fit that the realization takes, if there is a fit."""
+    if study.draws is None or isinstance(world, LpmError):
+        return world
+    return study.draws.world(world, realization)
 
 
 def _optimised(study: Study, path: Path, task: tuple[int, int] | None, say: Callable[[str], None]) -> Study:
@@ -125,8 +191,12 @@ def _world(scenario: Scenario, base: World) -> World | LpmError:
         world = build_world(scenario.config)
     except LpmError as error:
         return error
-    fixed = {name: _shared(entry, base.state.fixed.get(name)) for name, entry in world.state.fixed.items()}
-    return dataclasses.replace(world, state=dataclasses.replace(world.state, fixed=fixed))
+
+    def of(kind: str) -> dict[str, Any]:
+        mine, its = getattr(world.state, kind), getattr(base.state, kind)
+        return {name: _shared(entry, its.get(name)) for name, entry in mine.items()}
+
+    return dataclasses.replace(world, state=dataclasses.replace(world.state, agents=of("agents"), fixed=of("fixed")))
 
 
 def _shared(entry: Any, other: Any) -> Any:
@@ -137,57 +207,6 @@ def _shared(entry: Any, other: Any) -> Any:
         return entry
     same = [b if np.shape(a) == np.shape(b) and np.array_equal(a, b) else a for a, b in zip(mine, its, strict=True)]
     return jax.tree.unflatten(tree, same)
-
-
-def _one(study: Study, world: World | LpmError, unit: Unit, path: Path, about: About, signals: Signals) -> bool:
-    """Simulate one run and write it, or why it failed; False if it was stopped. What is not observed is 0."""
-    begun, run = time.perf_counter(), study.base.run
-    try:
-        if isinstance(world, LpmError):
-            raise world
-        found = simulated(world, run.calendar, run.seed, unit.realization, run.every, lambda: bool(signals.stop))
-    except (LpmError, jax.errors.JaxRuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        records.write_failure(path, unit, reason)
-        return True
-    if found is None:
-        return False
-    absent = {name: each for name, each in about.shapes.items() if name not in found}
-    found |= {name: np.zeros((about.steps // about.every, *shape), dtype) for name, (shape, dtype) in absent.items()}
-    records.write_run(path, unit, found, time.perf_counter() - begun)
-    return True
-
-
-def simulated(
-    world: World,
-    calendar: Calendar,
-    seed: int,
-    realization: int,
-    every: int = 1,
-    stop: Callable[[], bool] = lambda: False,
-) -> dict[str, np.ndarray] | None:
-    """All records of one realization, (records, ...) for each observable; None if it was stopped.
-
-    Raises:
-        RunError: if a state or a result stops being finite.
-    """
-    total = calendar.steps // every
-    engine = batch.Engine(world, seed, 1, every)
-    seen: list[dict[str, np.ndarray]] = []
-    for chunk in batch.ahead(engine.chunks(realization, total, (), 0, pauses=batch.Pauses(stop=stop))):
-        assert isinstance(chunk, batch.Chunk)
-        values, faults = jax.device_get((chunk.seen, chunk.broken))
-        for number, broken in enumerate(faults):
-            names = ", ".join(name for name, bad in broken.items() if bad)
-            if names:
-                raise RunError(
-                    f"record {chunk.first + number}: asked for finite numbers, got others in {names}; look for a "
-                    "division by zero or a rate that grows without bound"
-                )
-        seen += values
-    if len(seen) < total:
-        return None
-    return {name: np.stack([record[name][0] for record in seen]) for name in seen[0]}
 
 
 def _about(study: Study, base: World) -> About:
@@ -217,6 +236,7 @@ def _about(study: Study, base: World) -> About:
         identity=_identity(study, base),
         attributes={
             **provenance(base, run.seed),
+            **(study.draws.about if study.draws else {}),
             "config": study.base.text,
             "config_path": str(study.base.path),
             "config_overrides": "\n".join(study.base.overrides),
@@ -228,6 +248,8 @@ def _about(study: Study, base: World) -> About:
         worth=wanted.worth,
         risk=wanted.policy.risk if wanted.policy else Risk(),
         optimum=study.optimum,
+        draws=study.draws.count if study.draws else 0,
+        fit=study.draws.told if study.draws else (),
     )
 
 
@@ -240,7 +262,8 @@ def _identity(study: Study, base: World) -> dict[str, str]:
         return identity(base, run.calendar, seed=run.seed, realizations=1, every=run.every, **own)
 
     first = of(study.scenarios[0])
-    found = first | {"scenarios": ", ".join(study.names)}
+    of_fit = study.draws.about if study.draws else {}
+    found = first | {"scenarios": ", ".join(study.names)} | {k: v for k, v in of_fit.items() if k != "from_fit"}
     for scenario in study.scenarios[1:]:
         its = of(scenario)
         for key in {**first, **its}:

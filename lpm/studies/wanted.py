@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from lpm.observe import Observable
 from lpm.schema_yaml import Document
 from lpm.studies import outcomes as of
 from lpm.studies.dials import Dial, Dials, closed_days, labelled, small_world
+from lpm.studies.draws import Draws
 from lpm.studies.layout import CapacitySection, OptimiseSection, StudySection
 from lpm.studies.objective import Risk
 from lpm.studies.optimise import Policy
@@ -65,7 +67,12 @@ class Wanted:
 
 
 def wanted(
-    document: Document, section: StudySection, base: Config, world: World, observables: tuple[Observable, ...]
+    document: Document,
+    section: StudySection,
+    base: Config,
+    world: World,
+    observables: tuple[Observable, ...],
+    draws: Draws | None = None,
 ) -> Wanted:
     """Outcomes, capacity, costs and policy, checked against what the base, or some scenario, observes."""
     named = [
@@ -85,7 +92,7 @@ def wanted(
     currency, costs, prices = _costs(document, section, observables, world)
     worth, currency = _amount(document, (*ROOT, "worth"), section.worth, currency)
     found = Wanted(outcomes, effect, section.capacity, costs, prices, currency, None, worth)
-    return found if section.optimise is None else _with_policy(document, section.optimise, found, base)
+    return found if section.optimise is None else _with_policy(document, section.optimise, found, base, draws)
 
 
 def _tried(document: Document, path: Path, make: Any, *values: Any, key: bool = False) -> Any:
@@ -144,7 +151,9 @@ def _layer(name: str, params: Any) -> str:
     return name
 
 
-def _with_policy(document: Document, section: OptimiseSection, found: Wanted, base: Config) -> Wanted:
+def _with_policy(
+    document: Document, section: OptimiseSection, found: Wanted, base: Config, draws: Draws | None
+) -> Wanted:
     """With the policy that is to be found, and what it is judged by."""
     here: Path = (*ROOT, "optimise")
     budget = math.inf
@@ -162,19 +171,19 @@ def _with_policy(document: Document, section: OptimiseSection, found: Wanted, ba
     if not costs:
         message = "asked for a burden to make less, got neither costs nor worth; write `worth: 1e6 USD` under study"
         document.report(here, message, key=True)
-    dials = _dials(document, section, base)
+    dials = _dials(document, section, base, draws)
     if dials is None:
         return found
     risk = Risk(section.risk.measure, section.risk.weight, section.risk.share)
     seed = base.run.seed if section.seed is None else section.seed
     policy = Policy(
         section.name, dials, costs, found.prices, budget, risk, section.method,
-        section.realizations, section.simulations, section.agents, seed, section.compare,
+        section.realizations, section.simulations, section.agents, seed, section.compare, draws,
     )  # fmt: skip
     return dataclasses.replace(found, policy=policy)
 
 
-def _dials(document: Document, section: OptimiseSection, base: Config) -> Dials | None:
+def _dials(document: Document, section: OptimiseSection, base: Config, draws: Draws | None) -> Dials | None:
     """The dials, each tried at both bounds."""
     before, settings, found = len(document.problems), described(base), []
     for key, (low, high) in section.shift.items():
@@ -208,11 +217,13 @@ def _dials(document: Document, section: OptimiseSection, base: Config) -> Dials 
     if len(document.problems) > before or not found:
         return None
     for dial, place in found:
-        _tried_at_bounds(document, base, dial, place)
+        _tried_at_bounds(document, base, dial, place, draws)
+    if len(document.problems) == before:
+        _tried_together(document, base, found)
     return None if len(document.problems) > before else Dials(base, tuple(dial for dial, _ in found))
 
 
-def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path) -> None:
+def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path, draws: Draws | None) -> None:
     """That a dial changes the parameters, and nothing else, wherever it stands."""
     usual, differs = small_world(base, ()), False
     for number, value in enumerate((float(dial.low), float(dial.high))):
@@ -224,6 +235,10 @@ def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path) 
                 document.report((*place, number), f"at {value:g} the base has a mistake: {problem}")
             continue
         differs = differs or not _equal(world.params, usual.params)
+        if draws is not None and draws.hides(usual, world):
+            message = "asked for a setting that the fit left alone, got one that its parameters take the place of"
+            document.report(place, f"{message}; write another, or a fit that leaves it", key=True)
+            return
         if not _equal(world.state, usual.state):
             document.report(
                 place,
@@ -236,6 +251,24 @@ def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path) 
         document.report(
             place, f"asked for a setting that the world's parameters follow, got {dial.key}; write another", True
         )
+
+
+def _tried_together(document: Document, base: Config, found: list[tuple[Dial, Path]]) -> None:
+    """That no two dials of dates lead to a mistake together, such as an end before its beginning."""
+    moving = [each for each in found if each[0].moves]
+    for (one, _), (other, place) in itertools.combinations(moving, 2):
+        for days in itertools.product((one.low, one.high), (other.low, other.high)):
+            changes = [
+                change
+                for dial, by in zip((one, other), days, strict=True)
+                for change in shifted(base.document.data, dial.key, int(by))
+            ]
+            try:
+                small_world(base, tuple(change.text for change in changes))
+            except InputError as error:
+                told = f"at {days[1]:g}, with {one.key} at {days[0]:g}, the base has a mistake: {error.problems[0]}"
+                document.report(place, told, key=True)
+                break
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpm import Observable, State, chain, initial_state
+from lpm import Observable, State, building, chain, initial_state
 from lpm import interventions as measures
 from lpm.errors import InputError
 from lpm.interventions import Interventions, testing, vaccination
+from lpm.interventions.parting import parting as parting
 from lpm.kernels import confinement, groups, random, strata
 from lpm.kernels.contagion import Infectious, Layer, infections
 from lpm.kernels.course import entered, leave_probabilities, progress
@@ -29,7 +30,7 @@ from lpm.world import World
 from lpm.worlds.contacts import check_file
 from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
 from lpm.worlds.importation import Importation as Importation
-from lpm.worlds.importation import few_imports
+from lpm.worlds.importation import check_imports, few_imports, import_rates
 from lpm.worlds.importation import imports as imports
 from lpm.worlds.schedule import LAYERS, Change, check_schedule, contact_table
 
@@ -98,7 +99,9 @@ class Params:
     Args:
         transmission: by layer, () float32, 1/day.
         contacts: (days, layers) float32, relative to usual; the last row holds on after the end.
-        importation: (days,) float32, infections a day and person from outside, 1/day.
+        importation: (days,) float32, or (days, regions) if the settings name regions: infections a day and person from
+            outside, 1/day.
+        regional: (regions,) float32, contacts in the community relative to those of the whole city.
         disease: see `DiseaseParams`.
         interventions: dials by measure; see `lpm.interventions`.
     """
@@ -106,6 +109,7 @@ class Params:
     transmission: dict[str, jax.Array]
     contacts: jax.Array
     importation: jax.Array
+    regional: jax.Array
     disease: DiseaseParams
     interventions: dict[str, dict[str, jax.Array]] = dataclasses.field(default_factory=dict)
 
@@ -137,7 +141,7 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
     daytime = jnp.where(fixed["place_kind"] == 0, rates["school"], rates["work"])
     word, stages = random.words(key, fixed["id"])[0], state.agents["stage"]
     household = Layer(fixed["households"], rates["household"])
-    others = (Layer(fixed["places"], daytime), Layer(community(state), rates["community"]))
+    others = (Layer(fixed["places"], daytime), Layer(community(params, state), rates["community"]))
     susceptibility = strata.choose(disease.susceptibility, fixed["band"])
     if "dosed" in state.agents:
         susceptibility = susceptibility * vaccination.relative_susceptibility(params, state)
@@ -148,7 +152,7 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
             Infectious(line.kinds("asymptomatic"), disease.asymptomatic_infectiousness),
         ),
         "susceptibility": susceptibility,
-        "outside": params.importation[today],
+        "outside": from_outside(params.importation[today], fixed["community"].strata),
     }
     confined = testing.confined(params, state)
     if confined is None:
@@ -158,14 +162,21 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
     return state.replace(stage=move(stages, infected, line.first("exposed"))), {"infected": infected}
 
 
-def community(state: State) -> strata.Mixing:
+def community(params: Params, state: State) -> strata.Mixing:
     """Contacts in the community today, as measures have left them."""
     usual: strata.Mixing = state.fixed["community"]
     return dataclasses.replace(
         usual,
         ages=state.env.get("community_ages", usual.ages),
-        regions=state.env.get("community_regions", usual.regions),
+        regions=state.env.get("community_regions", usual.regions) * params.regional[:, None],
     )
+
+
+def from_outside(rate: jax.Array, divided: strata.Strata) -> jax.Array:
+    """The hazard from outside: () as it is, (regions,) for each agent that of its region, (n,)."""
+    if rate.ndim == 0:
+        return rate
+    return strata.rates_to_agents(jnp.broadcast_to(rate[:, None], divided.shape), divided)
 
 
 def by_stratum(indicator: Indicator, state: State) -> jax.Array:
@@ -237,9 +248,10 @@ def networks(who: Population, own_region: float) -> dict[str, Any]:
     kind[renumber] = who.place_kind
     divided = strata.strata(who.region, band, len(who.regions), len(BANDS))
     size = np.bincount(who.region.astype(np.int64) * len(BANDS) + band, minlength=len(who.regions) * len(BANDS))
-    share = np.bincount(who.region, minlength=len(who.regions)) / len(who.region)
+    size = building.added(size).reshape(len(who.regions), len(BANDS))
+    share = size.sum(1) / size.sum()
     between = own_region * np.eye(len(who.regions)) + (1 - own_region) * share[None, :]
-    population = np.maximum(size.reshape(len(who.regions), len(BANDS)), 1)
+    population = np.maximum(size, 1)
     return {
         "band": jnp.asarray(band),
         "households": groups.households(who.position, who.size),
@@ -258,7 +270,9 @@ def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     """Mistakes that no single setting shows."""
     mistakes = check_schedule(settings.schedule, calendar, ("schedule",))
     mistakes += check_file(settings.people.file, ("people", "file"))
-    mistakes += _check_measures(settings, calendar, None if settings.people.file else _region_names())
+    regions = None if settings.people.file else _region_names()
+    mistakes += check_imports(settings.importation, regions)
+    mistakes += _check_measures(settings, calendar, regions)
     for name, values in vars(settings.disease).items():
         if isinstance(values, tuple) and len(values) != len(BANDS):
             asked = f"asked for {len(BANDS)} values, one for each age band {', '.join(BANDS)}, got {len(values)}"
@@ -285,17 +299,21 @@ def build(settings: Settings, calendar: Calendar) -> World:
     """
     _raise(check(settings, calendar))
     who = population(settings.people)
+    _raise(check_imports(settings.importation, tuple(who.regions)))
     _raise(_check_measures(settings, calendar, tuple(who.regions)))
     line = course(settings.disease)
-    full = len(who) if settings.people.file else FULL_SIZE[settings.people.city]
+    everybody = int(building.added(len(who)))
+    full = everybody if settings.people.file else FULL_SIZE[settings.people.city]
+    people = building.added(np.bincount(who.region, minlength=len(who.regions))) * (full / everybody)
     fixed = {"id": jnp.asarray(who.ids), "course": line, **networks(who, settings.own_region)}
-    done = measures.parts(settings.interventions, calendar, fixed, tuple(who.regions), BANDS, len(who) / full)
+    done = measures.parts(settings.interventions, calendar, fixed, tuple(who.regions), BANDS, everybody / full)
     return World(
         model=chain(**done.first, course=take_course, **done.then, infect=infect),
         params=Params(
             transmission={name: jnp.float32(getattr(settings.transmission, name)) for name in LAYERS},
             contacts=jnp.asarray(contact_table(settings.schedule, calendar)),
-            importation=jnp.asarray(imports(settings.importation, calendar) / full),
+            importation=jnp.asarray(import_rates(settings.importation, calendar, tuple(who.regions), people)),
+            regional=jnp.ones(len(who.regions), jnp.float32),
             disease=disease_params(settings.disease),
             interventions=done.params,
         ),
@@ -306,12 +324,12 @@ def build(settings: Settings, calendar: Calendar) -> World:
         ),
         observables=(*OBSERVABLES, *done.observables),
         coords={"region": tuple(who.regions), "age": BANDS},
-        scale=len(who) / full,
-        title=f"{settings.people.city.replace('-', ' ').title()}, {len(who):,} people"
+        scale=everybody / full,
+        title=f"{settings.people.city.replace('-', ' ').title()}, {everybody:,} people"
         if settings.people.file is None
         else settings.people.file,
         notes=who.notes,
-        cautions=few_imports(imports(settings.importation, calendar).sum() * len(who) / full),
+        cautions=few_imports(imports(settings.importation, calendar).sum() * everybody / full),
     )
 
 

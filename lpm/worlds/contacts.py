@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from lpm import building
 from lpm.kernels import strata
 from lpm.settings import Fraction, Mistake, Number
 
@@ -55,9 +56,10 @@ def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:
         graph, order = networks.graph(networks.edges_from_file(contacts.file)[0])
         return graph, order.astype(np.uint32)
     if contacts.kind == "well_mixed":
-        everybody = strata.strata(np.zeros(agents, np.int64), np.zeros(agents, np.int64), 1, 1)
+        ids = building.numbers(agents)
+        everybody = strata.strata(np.zeros(len(ids), np.uint8), np.zeros(len(ids), np.uint8), 1, 1)
         one = jnp.ones((1, 1), jnp.float32)
-        return strata.Mixing(everybody, one, one, one * agents), np.arange(agents, dtype=np.uint32)
+        return strata.Mixing(everybody, one, one, one * agents), ids
     from lpm import networks
 
     if contacts.kind == "small_world":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from lpm.settings import Calendar, Number
+from lpm.settings import Calendar, Mistake, Number
 from lpm.worlds.schedule import Day
 
 
@@ -19,11 +19,13 @@ class Importation:
         per_day: infections a day in the whole city at its full size; a smaller one gets its share.
         from_: first day, a date or the number of a step.
         to: last day; None for the last of the run.
+        region: where they live; None for all alike.
     """
 
     per_day: Annotated[float, Number(0, None, "infections a day")] = 10.0
     from_: Day = 0
     to: Day | None = None
+    region: str | None = None
 
 
 def imports(periods: tuple[Importation, ...], calendar: Calendar) -> np.ndarray:
@@ -33,6 +35,41 @@ def imports(periods: tuple[Importation, ...], calendar: Calendar) -> np.ndarray:
         last = calendar.steps if period.to is None else calendar.step_of(period.to) + 1
         table[max(calendar.step_of(period.from_), 0) : max(last, 0)] += period.per_day
     return table
+
+
+def import_rates(
+    periods: tuple[Importation, ...], calendar: Calendar, regions: tuple[str, ...], population: np.ndarray
+) -> np.ndarray:
+    """Infections from outside a day and person: (days,) float32, or (days, regions) if any of them has a region.
+
+    >>> some = (Importation(2.0, 0, 0), Importation(3.0, 1, 1, "b"))
+    >>> import_rates(some, Calendar(2), ("a", "b"), np.array([10, 30])).round(3)
+    array([[0.05, 0.05],
+           [0.  , 0.1 ]], dtype=float32)
+
+    Args:
+        periods: what the settings say.
+        calendar: of the run.
+        regions: their names.
+        population: (regions,) people at full size.
+    """
+    alike = imports(tuple(each for each in periods if each.region is None), calendar) / round(population.sum())
+    if all(each.region is None for each in periods):
+        return alike
+    own = [imports(tuple(each for each in periods if each.region == name), calendar) for name in regions]
+    return (alike[:, None] + np.stack(own, axis=1) / population).astype(np.float32)
+
+
+def check_imports(periods: tuple[Importation, ...], regions: tuple[str, ...] | None) -> list[Mistake]:
+    """Unknown regions; none is known yet if `regions` is None."""
+    return [
+        Mistake(
+            ("importation", number, "region"),
+            f"asked for a region ({', '.join(regions or ())}), got {each.region!r}; write one of them",
+        )
+        for number, each in enumerate(periods)
+        if regions is not None and each.region is not None and each.region not in regions
+    ]
 
 
 def few_imports(expected: float) -> tuple[str, ...]:

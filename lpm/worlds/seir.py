@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from lpm import Observable, State, chain, initial_state
+from lpm import Observable, State, building, chain, initial_state
 from lpm.kernels import contagion, hazards, random, ranks
 from lpm.kernels.course import Course, Stage, entered, leave_probabilities, progress
 from lpm.kernels.stages import Stages, among, chosen, move, number
@@ -128,6 +128,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
     (2,)
     """
     contacts, ids = network(settings.contacts, settings.agents)
+    agents = building.added(len(ids))
     stages = course(settings)
     values = (settings.transmission, settings.latent_days, settings.infectious_days, settings.initial)
     return World(
@@ -138,5 +139,5 @@ def build(settings: Settings, calendar: Calendar) -> World:
             fixed={"id": jnp.asarray(ids), "course": stages, "contacts": contacts},
         ),
         observables=OBSERVABLES,
-        title=f"SEIR, {len(ids):,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
+        title=f"SEIR, {agents:,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
     )

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpm import Observable, State, chain, initial_state
+from lpm import Observable, State, building, chain, initial_state
 from lpm.kernels import contagion, random, ranks
 from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Positive, Rate
@@ -107,6 +107,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
     (1000, ['incidence', 'susceptible', 'infectious', 'recovered'])
     """
     contacts, ids = network(settings.contacts, settings.agents)
+    agents = building.added(len(ids))
     return World(
         model=chain(first_cases, infect_and_recover=infect_and_recover),
         params=Params(*(jnp.float32(x) for x in (settings.transmission, settings.infectious_days, settings.initial))),
@@ -115,5 +116,5 @@ def build(settings: Settings, calendar: Calendar) -> World:
             fixed={"id": jnp.asarray(ids), "contacts": contacts},
         ),
         observables=OBSERVABLES,
-        title=f"SIR, {len(ids):,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
+        title=f"SIR, {agents:,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
     )

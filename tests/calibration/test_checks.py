@@ -81,3 +81,13 @@ def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path) -> 
     assert "&lt;b&gt;a &amp; b" in text
     assert not re.search(r"https?://|<script|<link|url\(", text)
     assert "<pre>a: 1" in text
+
+
+def test_a_recovery_that_misses_by_far_is_a_doubt_with_its_name() -> None:
+    ones = np.ones((10, 2))
+    off = np.zeros((10, 2))
+    off[3, 1] = -3.4
+    found = Recovery(("a", "b"), ones, ones, 0 * ones, 2 * ones, off, np.ones(10), ())
+    doubts = [each.text for each in checks._of_recovery(found, "made from the fit") if each.level]
+    assert len(doubts) == 1
+    assert "number 4 missed b by 3.4 posterior deviations" in doubts[0]

@@ -51,6 +51,9 @@ def test_the_school_is_fitted_from_its_config(
     written = json.loads((out / "fit.json").read_text("utf-8"))
     values = {row["name"]: row["estimate"] for row in written["parameters"]}
     assert 3 < values["transmission"] * values["infectious_days"] < 5.5
+    assert [row["name"] for row in written["derived"]] == ["R0"]
+    np.testing.assert_allclose(written["derived"][0]["estimate"], values["transmission"] * values["infectious_days"])
+    assert "R0 = transmission" in (out / "fit.html").read_text("utf-8")
     assert (out / "fit.png").stat().st_size > 10_000
     assert "Does the same fit find what is known?" in (out / "fit.html").read_text("utf-8")
     assert written["verdict"] in said

@@ -1,5 +1,6 @@
 """What the tests start on several ranks: `program.py TASK OUT ...`."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, distributed, partition
+from lpm import Calendar, Observable, checkpoint, distributed, partition, parts
 from lpm.cli import main
 from lpm.errors import LpmError
 from lpm.kernels import random
 from lpm.runner import Progress
+from lpm.worlds import sir
 from tests.laws.worlds import CALENDAR, STEPS, WORLDS
 
 SNAPSHOTS = {"snapshots": ("stage",), "snapshot_every": 20}
@@ -25,11 +27,12 @@ PLAN = checkpoint.Plan(minutes=float("inf"), at=(16,))
 
 
 def simulate(out: Path, halo: str, *worlds: str) -> None:
-    """Worlds to stores, and what a step of each moves."""
+    """Worlds, each rank its part of them, to stores; and what a step of each moves."""
     ranks, moved = distributed.ranks(), {}
     for name in worlds:
-        part = partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add, halo == "halo")
+        part = parts.of(WORLDS[name], ranks, halo == "halo")
         assert part.share is not None
+        assert part.share.built == "each rank built its own part"
         lpm.run(part, CALENDAR, out / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
         moved[name] = part.share.moved
     if ranks.rank == 0:
@@ -99,7 +102,35 @@ def wrong(out: Path, what: str) -> None:
     lpm.run(lpm.World(lpm.chain(live=live), (), first, (Observable("early", count),)), Calendar(20), out)
 
 
-TASKS = {each.__name__: each for each in (simulate, differentiate, branch, disturbed, wrong)}
+def memory(out: Path, agents: str) -> None:
+    """Bytes that building a random graph's world takes at most, on each rank in parts, then on one rank as a whole."""
+    ranks = distributed.ranks()
+    settings = sir.Settings(int(agents), sir.Contacts(mean_degree=10))
+
+    def status(key: str) -> int:
+        (found,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)]
+        return 1024 * int(found.split()[1])
+
+    def grown(count: int, alone: bool) -> int:
+        smaller = dataclasses.replace(settings, agents=count)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = status("VmRSS")
+        if alone:
+            jax.block_until_ready(sir.build(smaller, CALENDAR))
+        else:
+            jax.block_until_ready(parts.of(lambda: sir.build(smaller, CALENDAR), ranks))
+        return status("VmHWM") - before
+
+    grown(2_000, alone=False)
+    found = ranks.all(grown(settings.agents, alone=False))
+    if ranks.rank == 0:
+        grown(2_000, alone=True)
+        whole = grown(settings.agents, alone=True)
+        (out / "memory.json").write_text(json.dumps({"parts": found, "whole": whole}))
+    ranks.all(None)
+
+
+TASKS = {each.__name__: each for each in (simulate, memory, differentiate, branch, disturbed, wrong)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "lpm":

@@ -137,6 +137,26 @@ def test_all_mistakes_of_a_stage_are_told_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, text)) == 2
 
 
+def test_mistakes_of_all_kinds_are_told_at_once(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + "  outcome: [deaths]\n  outcomes: [deaths, birth]\n  costs: {per admission: 12}\n  draws: 3\n"
+        + "  scenarios:\n    a: {set: {settings.x: 1}}\n    b: {shift: {settings.disease: 1}}\n"
+        + "    c: {set: {run.steps: 3}}\n    d: {set: {settings.transmission.work: 2}, cost: much}\n"
+    )
+    told = [problem.split(" ")[1].removesuffix(":") for problem in problems(tmp_path, text)]
+    assert told == [
+        "study.outcome",
+        "study.outcomes.1",
+        "study.costs.per",
+        "study.draws",
+        "study.scenarios.a.set.settings.x",
+        "study.scenarios.b.shift.settings.disease",
+        "study.scenarios.c.set.run.steps",
+        "study.scenarios.d.cost",
+    ]
+
+
 def test_a_grid_has_every_combination(tmp_path: Path) -> None:
     text = HEAD + "  grid: {settings.transmission.work: [0.1, 0.2], settings.own_region: [0.5, 0.7, 0.9]}\n"
     study = plan.load(write(tmp_path, text))

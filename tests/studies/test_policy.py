@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+import lpm
 from lpm.config import build_world
 from lpm.errors import InputError
 from lpm.gradients import jacobian
@@ -71,6 +72,52 @@ def test_between_days_is_a_mixture_of_both(found: Files) -> None:
     assert (early != late).any()
 
 
+ORDER = """
+study:
+  base: town.yaml
+  set:
+    settings.schedule: []
+    settings.interventions:
+      orders: [{order: stay_at_home, from: 2020-02-12, to: 2020-02-20, compliance: 0.5}]
+      vaccination:
+        delay: 0
+        campaigns: [{doses_per_day: 60000, ages: [80+, 70-79]}, {doses_per_day: 60000, ages: [20-29]}]
+  scenarios: {later: {shift: {settings.interventions.orders: 3}}}
+  outcomes: [infections, doses]
+  effect: infections
+  costs: {per dose: 100 USD, per day without work: 1e9 USD}
+  worth: 2e4 USD
+  optimise:
+    shift: {settings.interventions.orders.0.from: [-5, 5], settings.interventions.orders.0.to: [-2, 8]}
+    over:
+      settings.interventions.vaccination.campaigns.0.doses_per_day: [0, 120000]
+      settings.interventions.vaccination.campaigns.1.doses_per_day: [0, 120000]
+    realizations: 2
+"""
+
+
+def test_dates_of_measures_and_who_is_first_are_dials(tmp_path: Path) -> None:
+    policy = asked(write(tmp_path, ORDER, CITY))
+    early, between, late = (
+        policy.dials.params(np.array([x, 0.2, 0.5, 0.5])).interventions["orders"]["days"][0] for x in (0.5, 0.52, 0.6)
+    )
+    assert (early.sum(), late.sum()) == (9, 8)
+    np.testing.assert_allclose(between, 0.8 * early + 0.2 * late, rtol=1e-6)
+    assert closed_days(policy.dials.params(policy.dials.start), "work") == pytest.approx(9 * 0.5 * 0.37)
+    problem = optimise.posed(policy)
+    start, earlier = problem.start, problem.start + np.array([-0.3, 0, 0, 0])
+    assert problem.burdens(earlier).mean() < problem.burdens(start).mean()
+    assert problem.cost(earlier) - problem.cost(start) == pytest.approx(1e9 * 3 * 0.5 * 0.37)
+    others = problem.burdens(start + np.array([0, 0, -0.5, 0.5]))
+    assert not np.allclose(others, problem.burdens(start), rtol=1e-4)
+
+
+def test_dates_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    text = ORDER.replace("0.to: [-2, 8]", "0.to: [-6, 8]")
+    with pytest.raises(InputError, match=r"orders.0.to: at -6, with .*orders.0.from at 5, the base has a mistake"):
+        asked(write(tmp_path, text, CITY))
+
+
 def test_closed_days_are_counted_and_paid_for(found: Files) -> None:
     study = plan.load(found.study)
     world = build_world(study.base)
@@ -83,9 +130,9 @@ def test_burdens_are_those_of_runs(found: Files) -> None:
     policy = asked(found.study)
     problem = optimise.posed(policy)
     world = build_world(plan.load(found.study).base)
-    seen = runs.simulated(world, policy.dials.base.run.calendar, policy.seed, optimise.FRESH + 1)
-    assert seen is not None
-    own = (1000 * seen["admissions"].sum() + 2e4 * seen["infections"].sum()) / world.scale
+    key, steps = lpm.key(policy.seed, optimise.FRESH + 1), policy.dials.base.run.calendar.steps
+    _, seen = lpm.simulate(world.model, world.params, world.state, key, steps=steps, observe=world.observables)
+    own = (1000 * int(seen["admissions"].sum()) + 2e4 * int(seen["infections"].sum())) / world.scale
     assert problem.burdens(policy.dials.start)[1] == pytest.approx(own, rel=1e-5)
 
 

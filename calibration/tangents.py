@@ -1,0 +1,84 @@
+"""Derivatives of expected counts by z: carried through the events by a rule, or differences between simulations.
+
+Differences are taken along many directions at once. With A a matrix of axes and s_k rows of +-1, orthogonal over k,
+
+    D_k = (X(z + A s_k) - X(z - A s_k)) / 2,    J A = sum_k D_k s_k^T (sum_k s_k s_k^T)^-1
+
+with the same keys on both sides. Two simulations for each row, and every one of them says something of every
+parameter: for p parameters the variance is p times smaller than that of as many differences one parameter at a time
+(Plackett & Burman 1946, Biometrika 33). With A a share of the posterior's root, all directions move the counts about
+as much, and what the data hardly constrain is moved far. Terms of second order cancel.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from lpm.calibration.history import Logged
+from lpm.calibration.priors import prior_deviation
+from lpm.calibration.problem import Problem, Simulator
+from lpm.kernels import random
+
+FIRST = 0.1  # prior deviations along each parameter, while nothing is known of the posterior
+SHARE = 0.7  # posterior deviations along each axis: smaller ones leave more noise, and counts are nearly linear so far
+
+
+def tangents(
+    problem: Problem, machine: Simulator | Logged, z: np.ndarray, keys: random.Key, axes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected counts of each realization, (realizations, n), and their derivatives by z, (realizations, size, n).
+
+    By differences, the derivatives of a single realization are noise; their mean over all is what is meant.
+
+    Args:
+        problem: whose `rule` says how.
+        machine: its simulator.
+        z: (size,) where.
+        keys: of the realizations.
+        axes: (size, size) A above; a tenth of the prior's deviations if None. Of no use to a rule.
+    """
+    if problem.rule != "differences":
+        return machine.tangents(z, keys)
+    size, number = problem.size, keys.words.shape[0]
+    axes = np.diag(FIRST * prior_deviation(problem.parameters)) if axes is None else axes
+    rows = signs(size, number)
+    each = len(rows) // number
+    points = rows @ axes.T
+    place = np.repeat(np.arange(number), each)
+    place = np.concatenate([np.arange(number), place, place])
+    curves = machine.at_each(
+        np.concatenate([np.broadcast_to(z, (number, size)), z + points, z - points]),
+        jax.tree.map(lambda leaf: leaf[place], keys),
+    )
+    here, plus, minus = np.split(curves, [number, number + len(rows)])
+    # Each row's share of the least-squares estimate, times the realizations, so that their mean is the estimate.
+    shares = number * rows @ np.linalg.inv(rows.T @ rows) @ np.linalg.inv(axes)
+    of_rows = np.einsum("kp,kn->kpn", shares, (plus - minus) / 2)
+    return here, of_rows.reshape(number, each, size, -1).sum(1)
+
+
+def cost(problem: Problem, realizations: int) -> int:
+    """Simulations that `tangents` takes, a direction of a derivative counted as one."""
+    if problem.rule != "differences":
+        return realizations * (1 + problem.size)
+    return realizations + 2 * len(signs(problem.size, realizations))
+
+
+def signs(size: int, realizations: int) -> np.ndarray:
+    """Rows of +-1, as many for each realization, of full rank and nearly or quite orthogonal: (rows, size) float64.
+
+    Rows of Sylvester's matrix H_ij = (-1)^(number of bits that i and j share), whose first column is left out.
+
+    >>> signs(3, 4).T @ signs(3, 4)
+    array([[4., 0., 0.],
+           [0., 4., 0.],
+           [0., 0., 4.]])
+    """
+    order = 1 << size.bit_length()
+    count = realizations * -(-order // realizations)
+    shared = (np.arange(count) % order)[:, None] & np.arange(1, size + 1)[None]
+    odd = np.zeros(shared.shape, np.int64)
+    for bit in range(order.bit_length()):
+        odd ^= shared >> bit & 1
+    return 1.0 - 2.0 * odd

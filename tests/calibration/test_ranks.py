@@ -1,0 +1,62 @@
+"""The ranks of a fit share its simulations out, and it is the fit of one process."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from tests.ranks.launch import on_ranks
+
+ROOT = Path(__file__).parents[2]
+SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
+SECTION = """calibrate:
+  parameters:
+    - {name: transmission, low: 0.2, high: 10}
+    - {name: infectious_days, low: 1, high: 10}
+  coarse: 300
+  coarse_realizations: 9
+  realizations: 7
+  starts: 1
+  iterations: 2
+  draws: 11
+  checks: {recovery: 0, profiles: none}
+"""
+MISTAKE = "  parameters: [{name: transmision, low: 0.2, high: 10}]\n"
+
+
+def test_a_fit_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
+    """To the bits: the estimate, its covariance, the draws and what they predict; told once."""
+    file = tmp_path / "own.yaml"
+    file.write_text(SCHOOL + SECTION, "utf-8")
+    for count in (1, 2):
+        done = on_ranks(count, "lpm", "calibrate", str(file), "--out", str(tmp_path / str(count)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("Verdict:") == 1
+    one, two = (json.loads((tmp_path / name / "fit.json").read_text("utf-8")) for name in "12")
+    assert one["z"] == two["z"]
+    assert one["covariance_of_z"] == two["covariance_of_z"]
+    assert one["simulations"] == two["simulations"]
+    for group in ("unconstrained_posterior", "posterior_predictive"):
+        stores = [xr.open_zarr(tmp_path / name / "fit.zarr", group=group, consolidated=False).load() for name in "12"]
+        xr.testing.assert_equal(*stores)
+    assert np.isfinite(one["z"]).all()
+
+
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"{SCHOOL}calibrate:\n{MISTAKE}", "utf-8")
+    done = on_ranks(2, "lpm", "calibrate", str(file), "--out", str(tmp_path / "fit"))
+    assert done.returncode == 2
+    assert (done.stdout + done.stderr).count("write `transmission`") == 1
+    assert not (tmp_path / "fit").exists()
+
+
+def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
+    """All starts are dropped: an epidemic that dies out everywhere."""
+    file = tmp_path / "own.yaml"
+    section = SECTION.replace("low: 0.2, high: 10", "low: 0.001, high: 0.002").replace("  coarse: 300\n", "")
+    file.write_text(SCHOOL + section, "utf-8")
+    done = on_ranks(2, "lpm", "calibrate", str(file), "--out", str(tmp_path / "fit"))
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("starts that came to nothing") == 1

@@ -1,0 +1,55 @@
+"""Derivatives by differences along many directions at once, against what is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lpm import calibration
+from lpm.calibration import tangents
+from lpm.calibration.objective import mean_jacobian, moments
+from lpm.calibration.problem import keys, simulator
+from tests.calibration import growth
+from tests.calibration.test_fit import regression
+
+
+@pytest.mark.parametrize(("size", "realizations"), [(1, 2), (3, 4), (7, 8), (8, 16), (22, 16), (5, 24)])
+def test_rows_of_signs_tell_all_directions_apart(size: int, realizations: int) -> None:
+    rows = tangents.signs(size, realizations)
+    assert len(rows) % realizations == 0
+    assert set(np.unique(rows)) <= {-1.0, 1.0}
+    condition = np.linalg.cond(rows)
+    assert condition < 2
+    if realizations in (4, 8, 16) and size < realizations:
+        assert condition == pytest.approx(1)
+
+
+def test_differences_meet_the_rules_derivative_where_there_is_no_chance() -> None:
+    plain = growth.problem(growth.FIRST, growth.GROWTH)
+    by_differences = dataclasses.replace(plain, rule="differences")
+    z, seeds, machine = np.array([3.0, 0.1]), keys(0, 0, 4), simulator(plain)
+    curves, exact = tangents.tangents(plain, machine, z, seeds)
+    again, found = tangents.tangents(by_differences, machine, z, seeds, np.array([[0.01, 0.0], [0.002, 0.002]]))
+    np.testing.assert_allclose(again, curves, rtol=1e-6)
+    seen = moments(plain.streams, (1.0,), curves)
+    assert seen is not None
+    np.testing.assert_allclose(mean_jacobian(seen, found), mean_jacobian(seen, exact), rtol=2e-3, atol=2e-2)
+
+
+def test_a_fit_by_differences_meets_poisson_regression() -> None:
+    wide = dataclasses.replace(growth.FIRST, prior=calibration.Prior("lognormal", 20, 2000))
+    data = dataclasses.replace(growth.problem(wide, growth.GROWTH), rule="differences")
+    fit = calibration.fit(data, realizations=4, starts=2, averages=1)
+    beta, covariance = regression(data.counts)
+    found = np.array([np.log(fit.values[0]), fit.values[1]])
+    assert (np.abs(found - beta) < 0.15 * np.sqrt(np.diag(covariance))).all()
+    assert all(start.verdict == "converged" for start in fit.starts)
+    assert fit.simulations < 400
+
+
+def test_the_cost_of_differences_hardly_grows_with_the_parameters() -> None:
+    problem = growth.problem(growth.FIRST, growth.GROWTH)
+    assert tangents.cost(problem, 8) == 8 * 3
+    by_differences = dataclasses.replace(problem, rule="differences")
+    assert tangents.cost(by_differences, 8) == 8 * 3
+    assert len(tangents.signs(22, 16)) == 32
