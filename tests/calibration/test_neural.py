@@ -1,6 +1,7 @@
 """The neural calibrator: its gradient, what it finds, and what it does with a network that leads nowhere."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,28 +101,57 @@ def test_rates_of_three_regions_over_time_are_found(observed: Problem) -> None:
     assert end < 0.2 * begin
 
 
-def test_the_gradient_of_the_weights_is_that_of_finite_differences(observed: Problem) -> None:
-    """Along a random direction in the weights, under the same 64 realizations: within 10 %."""
+def nudged_and_direction(weights: Any, seed: int) -> tuple[Any, Any]:
+    """Weights somewhat away from the first ones, and a random direction in them."""
+    generator = np.random.default_rng(seed)
+    nudged = jax.tree.map(lambda x: x + jnp.asarray(generator.normal(0, 0.1, x.shape), jnp.float32), weights)
+    return nudged, jax.tree.map(lambda x: jnp.asarray(generator.normal(0, 1, x.shape), jnp.float32), nudged)
+
+
+def along(gradient: Any, direction: Any) -> float:
+    pairs = zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
+    return sum(float((g * d).sum()) for g, d in pairs)
+
+
+def moved(weights: Any, direction: Any, step: float) -> Any:
+    return jax.tree.map(lambda x, d: x + jnp.float32(step) * d, weights, direction)
+
+
+def test_parameters_pull_back_to_weights_as_differences_say(observed: Problem) -> None:
+    """(dz/dw)^T c along a direction, for a random c: without chance, so to the rounding of float32 differences."""
     head, first = _built([observed], inputs(observed), np.array(days(observed)), 0, 8, 5, 1)
     seen = head.seen(inputs(observed)[0])
-    generator = np.random.default_rng(2)
-    nudged = jax.tree.map(lambda x: x + jnp.asarray(generator.normal(0, 0.1, x.shape), jnp.float32), first[0])
-    direction = jax.tree.map(lambda x: jnp.asarray(generator.normal(0, 1, x.shape), jnp.float32), nudged)
-    task = Task(observed, simulator(observed), Budget(), 64, 1, lambda _: None)
-    z = point(head, nudged, seen)
-    _, by_z, fixed, dispersions = slope(task, z, keys(1, 0, 64), None, (1.0,))
-    gradient = pulled(head, nudged, seen, jnp.asarray(by_z, jnp.float32))
-    along = sum(
-        float((g * d).sum()) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
-    )
+    nudged, direction = nudged_and_direction(first[0], 2)
+    c = np.random.default_rng(4).normal(size=LEVELS.size)
+    h = 0.003
+    difference = c @ (point(head, moved(nudged, direction, h), seen) - point(head, moved(nudged, direction, -h), seen))
+    found = along(pulled(head, nudged, seen, jnp.asarray(c, jnp.float32)), direction)
+    assert found == pytest.approx(difference / (2 * h), rel=3e-3)
 
-    def value(step: float) -> float:
-        moved = jax.tree.map(lambda x, d: x + jnp.float32(step) * d, nudged, direction)
-        return slope(task, point(head, moved, seen), keys(1, 0, 64), fixed, dispersions)[0]
 
-    h = 0.01
-    difference = (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
-    assert along == pytest.approx(difference, rel=0.1)
+@pytest.mark.slow
+def test_the_gradient_of_the_weights_is_that_of_finite_differences(observed: Problem) -> None:
+    """Along a random direction in the weights, under the same 32 realizations of 120,000 agents: within 10 %.
+
+    The scatter of such a ratio is some 2 %. With a tenth of the agents the rule "cavity" is 10 % to 20 % too large, as
+    it is wherever few are infectious (docs/gradients.md).
+    """
+    large = problem(10 * observed.streams[0].values, world(40_000))
+    head, first = _built([large], inputs(large), np.array(days(large)), 0, 8, 5, 1)
+    seen = head.seen(inputs(large)[0])
+    nudged, direction = nudged_and_direction(first[0], 3)
+    task = Task(large, simulator(large), Budget(), 16, 1, lambda _: None)
+    h, found, expected = 0.02, 0.0, 0.0
+    for batch in range(1, 3):
+        seeds = keys(1, 16 * batch, 16)
+        _, by_z, fixed, dispersions = slope(task, point(head, nudged, seen), seeds, None, (1.0,))
+        found += along(pulled(head, nudged, seen, jnp.asarray(by_z, jnp.float32)), direction)
+
+        def value(step: float, seeds=seeds, fixed=fixed, dispersions=dispersions) -> float:
+            return slope(task, point(head, moved(nudged, direction, step), seen), seeds, fixed, dispersions)[0]
+
+        expected += (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
+    assert found == pytest.approx(expected, rel=0.1)
 
 
 def fragile(params: dict, state: lpm.State, key: lpm.Key) -> tuple[lpm.State, dict]:
