@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import lpm
-from lpm import InputError, RunError, checkpoint, cli, commands, store
+from lpm import InputError, RunError, checkpoint, cli, commands, store, terminal
 from lpm.checkpoint import Plan
 from lpm.runner import CHUNK, Interrupted, Unwritable, run
 from tests.laws.worlds import CALENDAR, STEPS, sir_on_a_graph
@@ -132,7 +132,7 @@ def test_the_words_of_an_interrupted_command_go_on_with_it(tmp_path, monkeypatch
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
     words = ["lpm", "run", "sir-million", "--agents", "300", "--steps", "40", "--out", "my run"]
     with monkeypatch.context() as stopped:
-        stopped.setattr(commands, "_lines", lambda console: asked(signal.SIGTERM, 1))
+        stopped.setattr(terminal, "_lines", lambda console: asked(signal.SIGTERM, 1))
         stopped.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as left:
             cli.main()
