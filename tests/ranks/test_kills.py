@@ -15,7 +15,7 @@ import xarray as xr
 import lpm
 from lpm.config import build_world, load
 from tests.ranks.launch import ROOT, TOO_LONG, command, surroundings
-from tests.restart.test_kills import CONFIG, EVERY, STEPS, read
+from tests.restart.test_kills import CONFIG, EVERY, kill_often, read
 
 RANKS = (1, 2, 3)
 
@@ -73,35 +73,24 @@ def killed(out: Path, count: int, delay: float, victim: int | None, whole: xr.Da
     return process.returncode != 0
 
 
-def kill_often(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
-    """Kill so many times; each time that a run gets to its end, compare it and begin another."""
-    draw = np.random.default_rng(seed)
-    number, done = 0, 0
-    while done < kills:
-        number += 1
-        out = folder / str(number) / "out"
-        out.parent.mkdir()
-        (out.parent / "sir.yaml").write_text(CONFIG)
-        ended = False
-        while not ended and done < kills:
-            victim = None if draw.random() < 0.5 else int(draw.integers(2))
-            ended = not killed(out, int(draw.choice(RANKS[1:])), 6 * draw.random(), victim, whole)
-            done += not ended
-        if not ended:
-            assert not killed(out, int(draw.choice(RANKS)), np.inf, None, whole)
-        results = lpm.open(out).load()
-        assert results.sizes["time"] == STEPS
-        for name in whole.variables:
-            np.testing.assert_array_equal(results[name].values, whole[name].values)
+def kill_ranks(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
+    def kill(out: Path, draw: np.random.Generator) -> bool:
+        victim = None if draw.random() < 0.5 else int(draw.integers(2))
+        return killed(out, int(draw.choice(RANKS[1:])), 6 * draw.random(), victim, whole)
+
+    def end(out: Path, draw: np.random.Generator) -> bool:
+        return killed(out, int(draw.choice(RANKS)), np.inf, None, whole)
+
+    kill_often(kills, seed, folder, whole, kill, end)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc, which Linux has")
 def test_ranks_killed_at_random_moments_go_on_to_the_same_bits(tmp_path: Path, whole: xr.Dataset) -> None:
-    kill_often(2, 1, tmp_path, whole)
+    kill_ranks(2, 1, tmp_path, whole)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc, which Linux has")
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6])
 def test_fifty_times_killed_ranks_go_on_to_the_same_bits(seed: int, tmp_path: Path, whole: xr.Dataset) -> None:
-    kill_often(10, seed, tmp_path, whole)
+    kill_ranks(10, seed, tmp_path, whole)

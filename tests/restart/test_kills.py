@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,19 @@ def killed(out: Path, delay: float, whole: xr.Dataset, mark: str = "seed 3") -> 
     return process.returncode != 0
 
 
-def kill_often(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
-    """Kill so many times at random moments; each time that a run gets to its end, compare it and begin another."""
+def kill_often(
+    kills: int,
+    seed: int,
+    folder: Path,
+    whole: xr.Dataset,
+    kill: Callable[[Path, np.random.Generator], bool],
+    end: Callable[[Path, np.random.Generator], bool],
+) -> None:
+    """Kill so many times at random moments; each time that a run gets to its end, compare it and begin another.
+
+    Args:
+        kill, end: begin or go on with the run in a directory and kill it, or do not; False if it ended before.
+    """
     draw = np.random.default_rng(seed)
     number, done = 0, 0
     while done < kills:
@@ -90,24 +102,30 @@ def kill_often(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
         (out.parent / "sir.yaml").write_text(CONFIG)
         ended = False
         while not ended and done < kills:
-            early = draw.random() < 0.2  # before or while the world is built
-            ended = not killed(
-                out, 2 * draw.random() if early else 0.7 * draw.random(), whole, "" if early else "seed 3"
-            )
+            ended = not kill(out, draw)
             done += not ended
         if not ended:
-            assert not killed(out, np.inf, whole)
+            assert not end(out, draw)
         results = lpm.open(out).load()
         assert results.sizes["time"] == STEPS
         for name in whole.variables:
             np.testing.assert_array_equal(results[name].values, whole[name].values)
 
 
+def kill_one_process(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
+    def kill(out: Path, draw: np.random.Generator) -> bool:
+        if draw.random() < 0.2:  # before or while the world is built
+            return killed(out, 2 * draw.random(), whole, "")
+        return killed(out, 0.7 * draw.random(), whole)
+
+    kill_often(kills, seed, folder, whole, kill, lambda out, _: killed(out, np.inf, whole))
+
+
 def test_a_run_killed_at_random_moments_goes_on_to_the_same_bits(tmp_path: Path, whole: xr.Dataset) -> None:
-    kill_often(3, 1, tmp_path, whole)
+    kill_one_process(3, 1, tmp_path, whole)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6])
 def test_fifty_killed_runs_go_on_to_the_same_bits(seed: int, tmp_path: Path, whole: xr.Dataset) -> None:
-    kill_often(10, seed, tmp_path, whole)
+    kill_one_process(10, seed, tmp_path, whole)
