@@ -188,7 +188,8 @@ def _run(
         progress(made)
 
     def target_path() -> Path:
-        return (resume.reopened(job, path, say) or job.create(path / store.NAME, {})).path
+        found = None if fresh else resume.reopened(job, path, say)
+        return (found or job.create(path / store.NAME, {})).path
 
     try:
         with writing(path, again):
