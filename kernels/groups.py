@@ -74,18 +74,17 @@ class Groups:
     """Groups whose members stand anywhere; an agent belongs to at most one.
 
     Args:
-        rows: tables of members, one for each class of sizes, (members, groups in the class) int32; n stands for nobody.
-            Groups are numbered in the order of the tables.
+        rows: tables of this rank's members, one for each class of sizes, (members, groups in the class) int32; n
+            stands for nobody. Groups are numbered in the order of the tables.
         group: (n,) int32, the group of each agent; the number of groups stands for none.
-        size: (groups,) int32, members in each.
-        halo: members on other ranks, whose numbers in the tables follow those of this rank; None on one process. Each
-            rank that has a member has the whole group.
+        size: (groups,) int32, members in each, those of other ranks included.
+        shared: which groups have members on other ranks; None on one process.
     """
 
     rows: tuple[jax.Array, ...]
     group: jax.Array
     size: jax.Array
-    halo: ranks.Halo | None = None
+    shared: ranks.Shared | None = None
 
 
 def household_counts(words: jax.Array, households: Households) -> jax.Array:
@@ -141,17 +140,18 @@ def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
 
 def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
     """The sum of a real value over each group: (n,) float32 to (groups,) float32; it cannot be differentiated."""
-    return _table_sums(ranks.exchange(values, groups.halo), groups)
+    return ranks.total(_own_sums(values, groups), groups.shared)
 
 
-def _table_sums(values: jax.Array, groups: Groups) -> jax.Array:
+def _own_sums(values: jax.Array, groups: Groups) -> jax.Array:
+    values = bits.settle(jnp.pad(values, (0, 1)))
     return jnp.concatenate([bits.fused_sum(values.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows])
 
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
-    words = ranks.exchange_flags(words, groups.halo)
-    return jnp.concatenate([_count(lambda members: bits.lookup(words, members), row) for row in groups.rows])
+    counts = jnp.concatenate([_count(lambda members: bits.lookup(words, members), row) for row in groups.rows])
+    return ranks.total(counts, groups.shared)
 
 
 def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> tuple[jax.Array, jax.Array]:
@@ -159,10 +159,9 @@ def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> t
 
     Both counts share one integer, so a group has less than 65,536 members.
     """
-    if groups.halo is not None:
-        words = tuple(ranks.exchange_flags(jnp.stack(words), groups.halo))
     pairs = bits.interleave(*words)
     both = jnp.concatenate([_count(lambda members: bits.lookup_pair(pairs, members), row) for row in groups.rows])
+    both = ranks.total(both, groups.shared)
     return both & 0xFFFF, both >> 16
 
 
@@ -193,9 +192,6 @@ def to_members(values: jax.Array, groups: Groups) -> jax.Array:
 
 def rates_to_members(rates: jax.Array, groups: Groups) -> jax.Array:
     """As `to_members`, with a derivative: (groups,) float32 to (n,) float32."""
-    spread = functools.partial(to_members, groups=groups)
-
-    def back(values: jax.Array) -> jax.Array:
-        return _table_sums(ranks.without_others(values, groups.halo), groups)
-
+    # Every rank that has a member has the group's rate, and its share of the derivative.
+    spread, back = functools.partial(to_members, groups=groups), functools.partial(_own_sums, groups=groups)
     return shadows.linear(spread, back, rates, groups.group.shape)

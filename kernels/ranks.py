@@ -1,11 +1,13 @@
-"""Several processes, each with a part of the agents: the two operations by which they know of each other.
+"""Several processes, each with a part of the agents: the three operations by which they know of each other.
 
     sum(x)               the sum over all ranks, entry by entry
+    total(x, shared)     the same of those entries alone that several ranks have, such as counts of a school's pupils
     exchange(x, halo)    what other ranks know of those whom the agents here meet, laid behind what is known here
 
-Both do nothing on one process. Each is linear and has its derivative: the transpose of `sum` is `sum`, and `exchange`
-is called inside maps whose transpose is known (`lpm.kernels.shadows.symmetric`). In reverse mode every rank has a copy
-of the loss, and the loss differentiated is their mean; `replicated` brings the parts of a derivative together.
+They do nothing on one process. Each is linear and has its derivative: the transpose of `sum` is `sum`; `exchange` and
+`total` are called inside maps whose transpose is known (`lpm.kernels.shadows.symmetric`). In reverse mode every rank
+has a copy of the loss, and the loss differentiated is their mean; `replicated` brings the parts of a derivative
+together.
 
 How numbers travel is not known here: `connect` is given functions on numpy arrays, which `lpm.distributed` makes of
 MPI. A compiled step calls them in the order of the program, which is the same on all ranks.
@@ -116,6 +118,29 @@ class Halo:
         return 4 * int(np.sum(self.from_))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """Which entries of a row of numbers other ranks have too; each has one rank that adds up all parts of it.
+
+    Args:
+        sent: (sent,) int32, entries here that other ranks add up, in the order of those ranks.
+        to: how many of them each rank adds up, static.
+        kept: (kept,) int32, entries that this rank adds up, once for each rank that has a part, in the order of ranks.
+        from_: how many parts come from each rank, static.
+    """
+
+    sent: jax.Array
+    to: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    kept: jax.Array
+    from_: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def entries(self) -> int:
+        """Received for one total: parts, and the totals of parts that were sent."""
+        return int(np.sum(self.to) + np.sum(self.from_))
+
+
 def sum(x: jax.Array) -> jax.Array:
     """The sum over all ranks of an array that each of them has: exact for integers.
 
@@ -143,6 +168,28 @@ def replicated(params: Any) -> Any:
         )
 
     return jax.tree.map(one, params)
+
+
+def total(values: jax.Array, shared: Shared | None) -> jax.Array:
+    """A row of sums of which other ranks have parts, made whole: exact for integers.
+
+    Args:
+        values: (entries,), any dtype.
+        shared: see `Shared`; None if no other rank has a part.
+    """
+    wire = _wire
+    if shared is None or wire is None or not shared.entries:
+        return values
+    to, from_ = shared.to, shared.from_
+
+    def bring(sent: jax.Array, there: tuple[int, ...], here: tuple[int, ...]) -> jax.Array:
+        return _called(lambda x: wire.swap(x, there, here), lambda shape: (*shape[:-1], int(np.sum(here))), sent)
+
+    values = bits.settle(values)
+    parts = bring(values.at[shared.sent].get(mode="promise_in_bounds"), to, from_)
+    values = bits.settle(values.at[shared.kept].add(parts, mode="promise_in_bounds"))
+    totals = bring(values.at[shared.kept].get(mode="promise_in_bounds"), from_, to)
+    return bits.settle(values.at[shared.sent].set(totals, mode="promise_in_bounds", unique_indices=True))
 
 
 def exchange_flags(words: jax.Array, halo: Halo | None) -> jax.Array:
@@ -174,13 +221,6 @@ def exchange(values: jax.Array, halo: Halo | None) -> jax.Array:
     padded = bits.settle(jnp.pad(values, (0, 32 * bits.words_for(n) - n)))
     sent = padded if halo.send is None else padded.at[halo.send].get(mode="promise_in_bounds")
     return bits.settle(jnp.concatenate([padded, _travelled(sent, halo, 32)]))
-
-
-def without_others(values: jax.Array, halo: Halo | None) -> jax.Array:
-    """As `exchange`, with 0 for everybody elsewhere: what the transpose of a map within this rank reads."""
-    n = values.shape[0]
-    more = 1 if halo is None or _wire is None else 32 * (bits.words_for(n) + int(np.sum(halo.from_))) - n
-    return bits.settle(jnp.pad(values, (0, more)))
 
 
 def _added(x: jax.Array) -> jax.Array:

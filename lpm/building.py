@@ -22,25 +22,30 @@ import numpy as np
 from lpm.distributed import Ranks
 
 
+def nobody() -> np.ndarray:
+    """No agents."""
+    return np.empty(0, np.uint32)
+
+
 class Whole(Exception):
     """Why a world cannot be built in parts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Met:
-    """Whom a network's agents meet on other ranks.
+    """What of the whole a network of this rank has.
 
     Args:
         network: a `Graph` or `Groups` of this rank.
-        far: their numbers, increasing.
+        far: of a graph, the numbers of those of other ranks whom agents here meet, increasing.
         lanes: where their flags lie behind those of this rank.
         groups: (kept,) the groups of which somebody is here, by their number in the whole; None for a graph.
         all_groups: how many there are in the whole.
     """
 
     network: Any
-    far: np.ndarray
-    lanes: np.ndarray
+    far: np.ndarray = dataclasses.field(default_factory=nobody)
+    lanes: np.ndarray = dataclasses.field(default_factory=nobody)
     groups: np.ndarray | None = None
     all_groups: int = 0
 

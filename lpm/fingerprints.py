@@ -56,6 +56,7 @@ def of_world(
     fixed: dict[str, Any],
     agents: int,
     halo_ids: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None = None,
+    total: Callable[[np.ndarray, Any], np.ndarray] = lambda sums, _: sums,
     all_groups: dict[int, int] | None = None,
     added: Callable[[np.ndarray], np.ndarray] = lambda values: values,
 ) -> dict[str, str]:
@@ -64,8 +65,9 @@ def of_world(
     Args:
         fixed: of the state; on several ranks, of one rank's part of the world.
         agents: how many there are in the whole.
-        halo_ids: a network -> the ids of those of other ranks whom its agents meet, and where they stand behind those
-            of this rank; None on one process.
+        halo_ids: a graph -> the ids of those of other ranks whom its agents meet, and where they stand behind those of
+            this rank; None on one process.
+        total: sums over this rank's members of groups and `Groups.shared` -> the sums over all members.
         all_groups: number of groups here -> number of groups in the whole; None on one process.
         added: the sum over all ranks.
     """
@@ -80,14 +82,14 @@ def of_world(
         length = np.shape(leaf)[0] if not is_network(leaf) and np.ndim(leaf) else -1
         if is_network(leaf):
             words[name] = f"{agents} agents"
-            sums[name] = _of_network(leaf, ids, weight, halo_ids)
+            sums[name] = _of_network(leaf, ids, weight, halo_ids, total)
         elif length == len(ids):
             words[name] = str((agents, *np.shape(leaf)[1:]))
-            sums[name] = total(weight * hashed(np.asarray(leaf)))
+            sums[name] = summed(weight * hashed(np.asarray(leaf)))
         elif length in by_size:
             group = np.asarray(by_size[length].group)
             words[name] = str(((all_groups or {}).get(length, length), *np.shape(leaf)[1:]))
-            sums[name] = total(weight * np.append(hashed(np.asarray(leaf)), np.uint64(0))[group])
+            sums[name] = summed(weight * np.append(hashed(np.asarray(leaf)), np.uint64(0))[group])
         else:
             words[name] = f"{np.shape(leaf)} {checksum(np.asarray(leaf))}"
     together = added(np.array(list(sums.values()), np.uint64))
@@ -99,28 +101,31 @@ def _of_network(
     ids: np.ndarray,
     weight: np.ndarray,
     halo_ids: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None,
+    total: Callable[[np.ndarray, Any], np.ndarray],
 ) -> np.uint64:
     if isinstance(network, Households):
         place = (np.arange(32, dtype=np.int8)[None, :] - np.asarray(network.start)).reshape(-1)[: network.agents]
         size = np.asarray(network.size).reshape(-1)[: network.agents]
-        return total(weight * mixed(size.astype(np.uint64) << np.uint64(8) | place.astype(np.uint64), H))
+        return summed(weight * mixed(size.astype(np.uint64) << np.uint64(8) | place.astype(np.uint64), H))
     if isinstance(network, strata.Strata):
-        return total(weight * mixed(np.asarray(network.code).astype(np.uint64), H))
+        return summed(weight * mixed(np.asarray(network.code).astype(np.uint64), H))
+    near = np.append(mixed(ids.astype(np.uint64), B), np.uint64(0))  # nobody is the agent after the last
+    if isinstance(network, Groups):
+        sums = [_row_sums(np.asarray(table), lambda members: near[members], False) for table in network.rows]
+        met = total(np.concatenate(sums), network.shared)
+        return summed(weight * np.append(met, np.uint64(0))[np.asarray(network.group)])
     far, lane = (np.empty(0, ids.dtype), np.empty(0, np.int64)) if halo_ids is None else halo_ids(network)
-    order, near = np.argsort(lane), np.append(mixed(ids.astype(np.uint64), B), np.uint64(0))
+    order = np.argsort(lane)
     others, places = mixed(far[order].astype(np.uint64), B), places_among(lane[order].astype(np.uint32))
 
     def of(entries: np.ndarray) -> np.ndarray:
-        found = near[np.minimum(entries, len(ids))]  # nobody is the agent after the last
+        found = near[np.minimum(entries, len(ids))]
         elsewhere = entries > len(ids)
         found[elsewhere] = others[places(entries[elsewhere].astype(np.uint32))]
         return found
 
-    by_agent = isinstance(network, Graph) and network.by_agent
-    met = np.concatenate([_row_sums(np.asarray(table), of, by_agent) for table in network.rows])
-    if isinstance(network, Groups):
-        return total(weight * np.append(met, np.uint64(0))[np.asarray(network.group)])
-    return total(weight * (met if network.place is None else met[np.asarray(network.place)]))
+    met = np.concatenate([_row_sums(np.asarray(table), of, network.by_agent) for table in network.rows])
+    return summed(weight * (met if network.place is None else met[np.asarray(network.place)]))
 
 
 def _row_sums(table: np.ndarray, values: Callable[[np.ndarray], np.ndarray], by_row: bool) -> np.ndarray:
@@ -155,6 +160,6 @@ def mixed(values: np.ndarray, salt: np.uint64) -> np.ndarray:
     return found
 
 
-def total(values: np.ndarray) -> np.uint64:
+def summed(values: np.ndarray) -> np.uint64:
     """The sum modulo 2^64."""
     return np.uint64(values.sum(dtype=np.uint64))

@@ -23,7 +23,8 @@ from lpm.kernels import bits, strata
 from lpm.kernels.graph import Graph
 from lpm.kernels.groups import Groups, Households, households
 from lpm.kernels.ranks import Halo
-from lpm.networks.halos import FEWER, lanes, whole_words
+from lpm.networks.groups import some_groups
+from lpm.networks.halos import FEWER, lanes, told, whole_words
 from lpm.world import Share, World
 
 AGENT_WORK = 10  # of an agent in a step, where a neighbour is 1
@@ -126,10 +127,11 @@ def part(
         if isinstance(each, Graph):
             return _graph(each, blocks_, lambda pairs: _halo(pairs, blocks_, agreed, halo, moved))
         if isinstance(each, Groups):
-            found, groups_kept = _groups(each, blocks_, lambda pairs: _halo(pairs, blocks_, agreed, halo, moved))
-            if len(groups_kept) in kept or len(groups_kept) == len(ids):
-                ambiguous.add(len(groups_kept))
-            kept[len(groups_kept)] = groups_kept
+            found, groups_kept = part_of_groups(each, blocks_, agreed, moved)
+            count = len(each.size)
+            if count in kept or count == len(ids):
+                ambiguous.add(count)
+            kept[count] = groups_kept
             return found
         if isinstance(each, Households):
             return households(positions(each)[blocks_.mine], sizes(each)[blocks_.mine])
@@ -231,36 +233,20 @@ def _graph(whole: Graph, blocks: Blocks, halo_of: Callable[[Pairs], tuple[Halo, 
     return Graph(laid, None if place is None else jnp.asarray(place), whole.by_agent, whole.most, halo)
 
 
-def _groups(
-    whole: Groups, blocks: Blocks, halo_of: Callable[[Pairs], tuple[Halo, Callable[..., np.ndarray]]]
+def part_of_groups(
+    whole: Groups, blocks: Blocks, agreed: Callable[[np.ndarray], np.ndarray], moved: list[str]
 ) -> tuple[Groups, np.ndarray]:
-    n, group, owner = len(blocks.owner), np.asarray(whole.group), np.append(blocks.owner, -1)
-    kept = np.zeros(len(whole.size) + 1, bool)
-    kept[group[blocks.mine]] = True
-    kept = kept[:-1]
-    number = np.append(np.cumsum(kept) - 1, kept.sum()).astype(np.int32)
-    tables, members, of_group, begin = [], [], [], 0
-    for each in whole.rows:
-        table = np.asarray(each).T  # a row for each group
-        mine = kept[begin : begin + len(table)]
-        tables.append(table[mine])
-        members.append(table[mine].reshape(-1))
-        of_group.append(np.repeat(begin + np.flatnonzero(mine), table.shape[1]))
-        begin += len(table)
-    member, of_group_ = np.concatenate(members), np.concatenate(of_group)
-    real = member != n
-    member, of_group_ = member[real], of_group_[real]
-    far = owner[member] != blocks.rank
-    # Ranks that share a group with this one, by group.
-    where = np.unique(of_group_[far].astype(np.int64) << 32 | owner[member[far]])
-    first = np.searchsorted(where, of_group_[~far].astype(np.int64) << 32)
-    last = np.searchsorted(where, (of_group_[~far].astype(np.int64) + 1) << 32)
-    times = last - first
-    at = np.repeat(first - np.concatenate([[0], np.cumsum(times)[:-1]]), times) + np.arange(times.sum())
-    pairs = np.unique((where[at] & 0xFFFFFFFF) << 32 | np.repeat(member[~far].astype(np.int64), times))
-    halo, numbered = halo_of(Pairs(np.unique(member[far]), pairs & 0xFFFFFFFF, pairs >> 32))
-    rows = tuple(jnp.asarray(np.ascontiguousarray(numbered(table).T)) for table in tables)
-    built = Groups(rows, jnp.asarray(number[group[blocks.mine]]), jnp.asarray(np.asarray(whole.size)[kept]), halo)
+    """One rank's members of groups, and which of the groups it has; see `part` for `agreed`, `Share` for `moved`."""
+    ranks, none = len(blocks.count), len(whole.size)
+    group = np.asarray(whole.group)
+    ids = np.where(group[blocks.mine] == none, -1, group[blocks.mine])
+    here = np.zeros(none + 1, bool)
+    here[ids] = True
+    here[none] = False
+    pairs = np.unique((group.astype(np.int64) * ranks + blocks.owner)[here[group]])
+    built, kept = some_groups(ids, np.asarray(whole.size), pairs, blocks.rank, ranks)
+    assert built.shared is not None
+    moved.append(told(built.shared, len(kept), agreed, ranks))
     return built, kept
 
 

@@ -25,6 +25,7 @@ from lpm.errors import InputError
 from lpm.fingerprints import checksum, is_network, of_numbers, of_world
 from lpm.kernels import strata
 from lpm.kernels.groups import Households, households
+from lpm.networks.halos import total
 from lpm.state import State
 from lpm.trial import agents_setting
 from lpm.world import Share, World
@@ -219,7 +220,9 @@ def _share(fixed: dict[str, Any], part: Part) -> Share:
 
     far = {id(each.network): (part.asked(each.far, by_number), each.lanes) for each in part.met}
     all_groups = {len(each.groups): each.all_groups for each in part.met if each.groups is not None}
-    found = of_world(fixed, every, lambda network: far[id(network)], all_groups, ranks.add)
+    found = of_world(
+        fixed, every, lambda graph: far[id(graph)], lambda x, of: total(x, of, ranks), all_groups, ranks.add
+    )
     held = f", which every rank first made for all agents: {', '.join(dict.fromkeys(part.whole))}" if part.whole else ""
     line = f"each rank built its own part{held and ', but for some things' + held}"
     return Share(ranks.rank, ranks.count, every, words, found, rows, tuple(part.moved), line)

@@ -2,7 +2,7 @@
 
 python benchmarks/scaling/count_bytes.py [WORLD ...] [--agents N] [--ranks R ...]
 
-How many agents each rank needs of each other is counted for all ranks at once. That count is held against
+What each rank needs of each other is counted for all ranks at once. That count is held against
 `lpm.partition.part`, rank by rank, in a world of 20,000 agents; how often flags travel in a step is seen from a step of
 one rank whose calls to the others are noted and answered with zeros. Results go to benchmarks/scaling/bytes.json.
 """
@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import scipy.sparse
 from worlds import WORLDS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -80,23 +79,25 @@ class Neighbours:
 
 
 class Members:
-    """The same of groups."""
+    """The groups of agents in the order in which they go to ranks."""
 
     def __init__(self, groups: Groups, place: np.ndarray):
         group = np.asarray(groups.group)
         real = np.flatnonzero(group < len(groups.size))
-        self.place, self.group, self.count = place[real], group[real], len(groups.size)
+        self.place, self.group = place[real], group[real].astype(np.int64)
 
-    def needed(self, cuts: np.ndarray) -> np.ndarray:
-        """(ranks, ranks) agents that each rank needs of each other."""
-        rank = np.searchsorted(cuts, self.place, side="right") - 1
-        shape = (self.count, len(cuts) - 1)
-        members = scipy.sparse.coo_array((np.ones(len(rank), np.int64), (self.group, rank)), shape).tocsr()
-        present = members.copy()
-        present.data = np.ones_like(present.data)
-        found = (present.T @ members).toarray()
-        np.fill_diagonal(found, 0)
-        return found
+    def entries(self, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ranks,) numbers that come to each rank for one count of all groups, and from how many others they come."""
+        ranks = len(cuts) - 1
+        pairs = np.unique(self.group * ranks + np.searchsorted(cuts, self.place, side="right") - 1)
+        group, rank = pairs // ranks, pairs % ranks
+        begin, end = (np.searchsorted(group, group, side=side) for side in ("left", "right"))
+        adds = rank[begin + group % (end - begin)]  # as `lpm.networks.halos.shared` has it
+        rank, adds = rank[rank != adds], adds[rank != adds]
+        others = np.unique(np.concatenate([rank * ranks + adds, adds * ranks + rank])) // ranks
+        return np.bincount(rank, minlength=ranks) + np.bincount(adds, minlength=ranks), np.bincount(
+            others, minlength=ranks
+        )
 
 
 def received(needed: np.ndarray, divided: Blocks) -> dict[str, Any]:
@@ -111,6 +112,17 @@ def received(needed: np.ndarray, divided: Blocks) -> dict[str, Any]:
         "neighbours_mean": float((needed > 0).sum(1).mean()),
         "neighbours_max": int((needed > 0).sum(1).max()),
         "agents_in_halo_mean": float(needed.sum(1).mean()),
+    }
+
+
+def counts_received(entries: np.ndarray, neighbours: np.ndarray) -> dict[str, Any]:
+    """The same for groups: bytes for one count, of one or two sets of flags."""
+    return {
+        "groups_mean": float(4 * entries.mean()),
+        "groups_max": int(4 * entries.max()),
+        "chosen": "groups",
+        "neighbours_mean": float(neighbours.mean()),
+        "neighbours_max": int(neighbours.max()),
     }
 
 
@@ -134,7 +146,10 @@ def counted(world: World, counts: list[int]) -> dict[str, Any]:
         divided = blocks(world, 0, count)
         cuts = np.concatenate([[0], np.cumsum(divided.count)])
         for name, each in ready.items():
-            found[name][str(count)] = received(each.needed(cuts), divided)
+            if isinstance(each, Members):
+                found[name][str(count)] = counts_received(*each.entries(cuts))
+            else:
+                found[name][str(count)] = received(each.needed(cuts), divided)
     return found
 
 
@@ -148,11 +163,20 @@ def agrees(world: World, count: int, which: list[int]) -> None:
     divided = blocks(world, 0, count)
     cuts = np.concatenate([[0], np.cumsum(divided.count)])
     for name, each in ready.items():
-        by_halo = 4 * -(-each.needed(cuts) // 32).sum(1)
+        if isinstance(each, Members):
+            expected = 4 * each.entries(cuts)[0]
+        else:
+            expected = 4 * -(-each.needed(cuts) // 32).sum(1)
         for rank in which:
-            halo = networks(part(world, rank, count, lambda x: x, halo=True))[name].halo
-            assert halo is not None
-            assert halo.bytes == by_halo[rank], (name, rank, halo.bytes, by_halo[rank])
+            moved = bytes_of(networks(part(world, rank, count, lambda x: x, halo=True))[name])
+            assert moved == expected[rank], (name, rank, moved, expected[rank])
+
+
+def bytes_of(network: Graph | Groups) -> int:
+    """What a rank receives over a network, for a set of flags or a count."""
+    if isinstance(network, Graph):
+        return network.halo.bytes if network.halo is not None else 0
+    return 4 * network.shared.entries if network.shared is not None else 0
 
 
 def calls(world: World, rank: int, count: int) -> dict[str, Any]:
@@ -180,7 +204,7 @@ def calls(world: World, rank: int, count: int) -> dict[str, Any]:
     finally:
         ranks.connect(None)
     one = seen[1][len(seen[0]) :]
-    halos = {name: each.halo.bytes for name, each in networks(mine).items() if each.halo is not None}
+    halos = {name: bytes_of(each) for name, each in networks(mine).items()}
     exchanged = sum(size for kind, size in one if kind == "exchange")
     assert exchanged % sum(halos.values()) == 0 or len(halos) > 1, (exchanged, halos)
     return {

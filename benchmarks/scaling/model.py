@@ -67,10 +67,10 @@ def seconds(
 
 def traffic(counted: dict[str, Any], ranks: int) -> dict[str, float]:
     """What a set of flags moves the chosen way; a gathering goes around a tree."""
-    halo = counted["chosen"] == "halo"
+    gathered = counted["chosen"] == "gathered"
     return {
-        "bytes": counted["halo_mean"] if halo else counted["gathered_mean"],
-        "neighbours": counted["neighbours_mean"] if halo else math.log2(ranks) if ranks > 1 else 0,
+        "bytes": counted[f"{counted['chosen']}_mean"],
+        "neighbours": (math.log2(ranks) if ranks > 1 else 0) if gathered else counted["neighbours_mean"],
     }
 
 
@@ -106,13 +106,20 @@ def bytes_table(worlds: dict[str, Any]) -> str:
     for ranks in numbers_of_ranks(worlds):
         if ranks == 1:
             continue
-        row = [str(ranks), f"{network(worlds['city'])[ranks]['gathered_mean']:,.0f}"]
+        row = [str(ranks), f"{network(worlds['ring'])[ranks]['gathered_mean']:,.0f}"]
         for world in worlds.values():
             each = network(world).get(ranks)
-            mark = "**" if each and each["chosen"] == "halo" else ""
-            row.append(f"{mark}{each['halo_mean']:,.0f}{mark} ({each['neighbours_mean']:,.0f})" if each else "")
+            mark = "" if each and each["chosen"] == "gathered" else "**"
+            row.append(f"{mark}{each[way(world)]:,.0f}{mark} ({each['neighbours_mean']:,.0f})" if each else "")
         rows.append(row)
-    return table(["ranks", "gathered", *(f"{name}: halo (neighbours)" for name in worlds)], rows)
+    ways = {"halo_mean": "halo", "groups_mean": "counts"}
+    heads = [f"{name}: {ways[way(world)]} (neighbours)" for name, world in worlds.items()]
+    return table(["ranks", "gathered", *heads], rows)
+
+
+def way(world: dict[str, Any]) -> str:
+    """Under which name bytes are that do not grow with all agents."""
+    return "groups_mean" if network(world)[2]["chosen"] == "groups" else "halo_mean"
 
 
 def model_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
@@ -148,7 +155,7 @@ def nation_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
     near = network(worlds["city"])[32]
     cases = {
         "random graph": {"bytes": random_halo(NATION, NATION_RANKS), "neighbours": NATION_RANKS - 1},
-        "city": {"bytes": near["halo_mean"], "neighbours": near["neighbours_mean"]},
+        "city": {"bytes": near["groups_mean"], "neighbours": near["neighbours_mean"]},
         "ring": {"bytes": 8, "neighbours": 2},
     }
     rows = []
@@ -160,7 +167,7 @@ def nation_table(worlds: dict[str, Any], costs: dict[str, float]) -> str:
                 *(f"{1e3 * value:.1f}" for value in (*parts.values(), sum(parts.values()))), built_by_a_rank(name),
             ]
         )  # fmt: skip
-    heads = ["", "halo, bytes a set", "neighbours", "work ms", "messages ms", "bytes ms", "sums ms", "all ms"]
+    heads = ["", "bytes", "neighbours", "work ms", "messages ms", "bytes ms", "sums ms", "all ms"]
     return table([*heads, "MB a rank builds with"], rows)
 
 
@@ -237,16 +244,20 @@ def picture(worlds: dict[str, Any]) -> None:
     for panel, (name, world) in zip(panels, worlds.items(), strict=True):
         counts = {ranks: each for ranks, each in network(world).items() if ranks > 1}
         sets = world["a_step"]["sets_of_flags"]
-        for key, label in (("gathered_mean", "gathered"), ("halo_mean", "halo")):
+        labels = {"gathered_mean": "flags gathered", "halo_mean": "flags by halo", "groups_mean": "counts of groups"}
+        for key, label in labels.items():
+            if key not in counts[2]:
+                continue
             panel.loglog(list(counts), [sets * each[key] for each in counts.values()], ".-", label=label)
-        chosen = [ranks for ranks, each in counts.items() if each["chosen"] == "halo"]
+        chosen = [ranks for ranks, each in counts.items() if each["chosen"] != "gathered"]
         if chosen:
             panel.axvspan(min(chosen), max(counts), color="0.93", zorder=0)
         panel.set(title=f"{name}, {world['agents'] / 1e6:.0f}M", xlabel="ranks")
         panel.set_xscale("log", base=2)
         panel.set_xticks([2, 8, 32, 128, 512], ["2", "8", "32", "128", "512"])
     panels[0].set_ylabel("bytes a rank receives in a step")
-    panels[0].legend(frameon=False)
+    for panel in (panels[0], panels[-1]):
+        panel.legend(frameon=False)
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
 

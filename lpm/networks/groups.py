@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import jax.numpy as jnp
@@ -14,7 +15,6 @@ from lpm.kernels.groups import households as side_by_side
 from lpm.networks import halos, tables
 
 PADDING = 0.05  # share of all entries; sizes of a heavy tail pad more, about an eighth, since they need all tables
-ROUNDS = 8  # in which ranks tell each other of groups, so that messages are small
 MOST_TABLES = 24  # more gained nothing with sizes up to 5000, and compiled longer
 
 
@@ -106,7 +106,6 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     (array([0, 1], dtype=int32), Array([2, 3], dtype=int32), Array([1, 2, 0, 1, 1, 0], dtype=int32))
     """
     ids = checked_ids("groups", group_ids)
-    n = len(ids)
     if n_groups < 0 or (len(ids) and (ids.min() < -1 or ids.max() >= n_groups)):
         got = f"got {ids.min()} to {ids.max()}" if len(ids) else f"got {n_groups} groups"
         raise InputError(
@@ -114,6 +113,11 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
         )
     if (part := building.part()) is not None:
         return own_groups(part.own(ids, "groups"), n_groups, part)
+    return laid(ids, n_groups)
+
+
+def laid(ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
+    """As `groups`, of ids that are known to be good."""
     members = np.flatnonzero(ids >= 0).astype(np.uint32)
     member_ids = ids[members]
     size = np.bincount(member_ids, minlength=n_groups)
@@ -124,7 +128,7 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     keys |= members
     keys.sort()
     size = size[layout.order]
-    filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=n, by_row=False)
+    filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=len(ids), by_row=False)
     group = np.append(renumber, np.int32(n_groups))[ids]  # -1 takes the last
     built = Groups(
         tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32))
@@ -133,46 +137,55 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
 
 
 def own_groups(ids: np.ndarray, n_groups: int, part: building.Part) -> tuple[Groups, np.ndarray]:
-    """As `groups`, of this rank's agents: those groups of which somebody is here, whole."""
-    members = np.flatnonzero(ids >= 0)
-    sizes = part.ranks.add(np.bincount(ids[members], minlength=n_groups))
-    layout = tables.layout(sizes, padding=PADDING, most=MOST_TABLES)
-    renumber = layout.places()
-    keys = renumber[ids[members]].astype(np.uint64) << np.uint64(32) | part.by_position()[members].astype(np.uint64)
-    turn = (keys >> np.uint64(32)).astype(np.int32) % ROUNDS
-    keys = np.concatenate([shared(keys[turn == each], part) for each in range(ROUNDS)])
-    keys.sort()
-    of_group = (keys >> np.uint64(32)).astype(np.int32)
-    kept = halos.distinct(of_group)
-    halo, who, far, lane = halos.numbered(part, keys.astype(np.uint32))
-    bounds = tuple(int(each) for each in np.searchsorted(kept, layout.bounds))
-    size = sizes[layout.order][kept]
-    filled = tables.fill(who, size, tables.Layout(layout.widths, bounds, kept), blank=part.here, by_row=False)
-    group = np.where(ids < 0, len(kept), np.searchsorted(kept, np.append(renumber, 0)[ids])).astype(np.int32)
-    built = Groups(
-        tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32)), halo
-    )
-    part.met.append(building.Met(built, far, lane, kept, n_groups))
-    return built, renumber
+    """As `groups`, of this rank's agents: its members of those groups of which it has some."""
+    own = np.bincount(ids[ids >= 0], minlength=n_groups)
+    pairs = who_shares(np.flatnonzero(own), part)
+    built, kept = some_groups(ids, part.ranks.add(own), pairs, part.ranks.rank, part.ranks.count)
+    assert built.shared is not None
+    part.met.append(building.Met(built, groups=kept, all_groups=n_groups))
+    part.moved.append(halos.told(built.shared, len(kept), part.ranks.add, part.ranks.count))
+    return built, np.arange(n_groups, dtype=np.int32)
 
 
-def shared(keys: np.ndarray, part: building.Part) -> np.ndarray:
-    """All members of the groups of which somebody is here, as keys: group << 32 | member.
+def some_groups(
+    ids: np.ndarray, sizes: np.ndarray, pairs: np.ndarray, rank: int, ranks: int
+) -> tuple[Groups, np.ndarray]:
+    """One rank's members of the groups of which it has some.
 
-    Each group has a rank that hears of all its members and tells those who have one.
+    Args:
+        ids: (here,) integer, the group of each of its agents in the whole, -1 for none.
+        sizes: (groups,) members of each group in the whole.
+        pairs: group * ranks + rank for each rank that has a member of a group of which somebody is here, increasing.
+        rank: this one.
+        ranks: how many there are.
+
+    Returns:
+        the groups, and (kept,) the number in the whole of each.
     """
-    ranks = np.uint64(part.ranks.count)
-    heard = part.sent(keys, ((keys >> np.uint64(32)) // np.uint64(ROUNDS) % ranks).astype(np.int64))
-    heard.sort()
-    group = heard >> np.uint64(32)
-    # Each pair of a group and a rank that has a member of it.
-    pairs = group * ranks + part.owner(heard.astype(np.uint32)).astype(np.uint64)
-    pairs.sort()
-    pairs = halos.distinct(pairs)
-    begin, end = (np.searchsorted(group, pairs // ranks, side=side) for side in ("left", "right"))
+    names = halos.distinct(pairs // ranks)
+    place = np.full(len(sizes) + 1, -1, np.int32)  # the last for those without a group
+    place[names] = np.arange(len(names), dtype=np.int32)
+    built, renumber = laid(place[ids], len(names))
+    kept = np.empty_like(names)
+    kept[renumber] = names
+    shared = halos.shared(pairs, renumber[place[pairs // ranks]], rank, ranks)
+    return dataclasses.replace(built, size=jnp.asarray(sizes[kept].astype(np.int32)), shared=shared), kept
+
+
+def who_shares(groups_here: np.ndarray, part: building.Part) -> np.ndarray:
+    """The ranks that have a member of each of these groups, as `pairs` of `some_groups`.
+
+    A rank hears of each group who has some of it, and tells those who have.
+    """
+    ranks = part.ranks.count
+    order = np.argsort(groups_here % ranks, kind="stable")
+    came, counts = part.ranks.deal(groups_here[order], np.bincount(groups_here % ranks, minlength=ranks))
+    known = np.sort(came * ranks + np.repeat(np.arange(ranks), counts))
+    group = known // ranks
+    begin, end = (np.searchsorted(group, group, side=side) for side in ("left", "right"))
     times = end - begin
     at = np.repeat(begin - np.cumsum(times) + times, times) + np.arange(times.sum())
-    return part.sent(heard[at], np.repeat((pairs % ranks).astype(np.int64), times))
+    return np.sort(part.sent(known[at], np.repeat(known % ranks, times)))
 
 
 def checked_ids(where: str, ids: np.ndarray) -> np.ndarray:

@@ -1,13 +1,16 @@
-"""Halos: whom of other ranks the agents here meet, where their flags lie, and whom to send to whom."""
+"""What ranks tell each other: the flags of whom agents meet elsewhere, and the counts of groups they have in common."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
 from lpm.building import Part
+from lpm.distributed import Ranks
 from lpm.kernels import bits
-from lpm.kernels.ranks import Halo
+from lpm.kernels.ranks import Halo, Shared
 from lpm.lookup import places_among
 
 FEWER = 4  # a halo looks up whom it sends, so it is taken where it receives so many times less than all flags
@@ -59,6 +62,44 @@ def choice(come: np.ndarray, counts: np.ndarray, part: Part) -> bool:
         f"of flags (halo {4 * by_halo // ranks:,}, gathered {4 * by_gather // ranks:,})"
     )
     return chosen
+
+
+def shared(pairs: np.ndarray, place: np.ndarray, rank: int, ranks: int) -> Shared:
+    """Who adds up the groups of which somebody is here: one of the ranks that have members, each in its turn.
+
+    Args:
+        pairs: group * ranks + rank for each rank that has a member of such a group, increasing.
+        place: (pairs,) where the group stands on this rank.
+        rank: this one.
+        ranks: how many there are.
+
+    >>> shared(np.array([0, 1, 2, 3]), np.array([5, 5, 7, 7]), rank=0, ranks=2)  # groups 0 and 1, on both ranks
+    Shared(sent=Array([7], dtype=int32), to=(0, 1), kept=Array([5], dtype=int32), from_=(0, 1))
+    """
+    group, owner = pairs // ranks, pairs % ranks
+    begin = np.searchsorted(group, group)
+    adds = owner[begin + group % (np.searchsorted(group, group, side="right") - begin)]
+    sent = np.flatnonzero((owner == rank) & (adds != rank))
+    kept = np.flatnonzero((owner != rank) & (adds == rank))
+    sent = sent[np.argsort(adds[sent], kind="stable")]
+    kept = kept[np.argsort(owner[kept], kind="stable")]
+    to, from_ = (tuple(np.bincount(each, minlength=ranks).tolist()) for each in (adds[sent], owner[kept]))
+    return Shared(jnp.asarray(place[sent], jnp.int32), to, jnp.asarray(place[kept], jnp.int32), from_)
+
+
+def total(sums: np.ndarray, shared: Shared, ranks: Ranks) -> np.ndarray:
+    """As `lpm.kernels.ranks.total`, between steps."""
+    sums, sent, kept = sums.copy(), np.asarray(shared.sent), np.asarray(shared.kept)
+    parts, _ = ranks.deal(sums[sent], np.array(shared.to))
+    np.add.at(sums, kept, parts)
+    sums[sent], _ = ranks.deal(sums[kept], np.array(shared.from_))
+    return sums
+
+
+def told(mine: Shared, groups: int, added: Callable[[np.ndarray], np.ndarray], ranks: int) -> str:
+    """What a step moves for groups, in words."""
+    entries, here = added(np.array([mine.entries, groups], np.int64)) // ranks
+    return f"groups: {4 * entries:,} bytes a rank and count, of {here:,} groups with members there"
 
 
 def local(part: Part, numbers: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def divided(count: int, halo: str, worlds: tuple[str, ...], out: Path) -> Path:
     assert done.returncode == 0, done.stderr
     moved = json.loads((out / "moved.json").read_text())
     assert {name for name, lines in moved.items() if lines} == set(worlds) - {"sir_well_mixed"}
-    assert all(line.startswith(halo) for lines in moved.values() for line in lines)
+    assert all(line.startswith((halo, "groups")) for lines in moved.values() for line in lines)
     return out
 
 
