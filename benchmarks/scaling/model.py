@@ -245,10 +245,12 @@ def picture(worlds: dict[str, Any]) -> None:
         counts = {ranks: each for ranks, each in network(world).items() if ranks > 1}
         sets = world["a_step"]["sets_of_flags"]
         labels = {"gathered_mean": "flags gathered", "halo_mean": "flags by halo", "groups_mean": "counts of groups"}
-        for key, label in labels.items():
+        for place, (key, label) in enumerate(labels.items()):
             if key not in counts[2]:
                 continue
-            panel.loglog(list(counts), [sets * each[key] for each in counts.values()], ".-", label=label)
+            panel.loglog(
+                list(counts), [sets * each[key] for each in counts.values()], ".-", color=f"C{place}", label=label
+            )
         chosen = [ranks for ranks, each in counts.items() if each["chosen"] != "gathered"]
         if chosen:
             panel.axvspan(min(chosen), max(counts), color="0.93", zorder=0)
