@@ -36,10 +36,10 @@ RUNS, SMALL = 5, 20_000
 def first_day(config: str, agents: list[str], cache: Path, folder: Path) -> dict[str, float]:
     """Seconds from the command until its first day is in the store, and until its end, picture drawn."""
     words = [sys.executable, "-u", "-c", COMMAND, "run", config, "--steps", "1", "--out", str(folder), *agents]
+    environment = os.environ | {"LPM_CACHE_DIR": str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it each start compiles all libraries anew
     begun, day = time.perf_counter(), float("nan")
-    with subprocess.Popen(
-        words, env=os.environ | {"LPM_CACHE_DIR": str(cache)}, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             if re.match(r"\d+ of \d+ steps", line):
                 day = time.perf_counter() - begun

@@ -58,9 +58,8 @@ def households(position: np.ndarray, size: np.ndarray) -> Households:
     fill = (0, -n % 32)
     place = np.pad(np.asarray(position, np.int8), fill).reshape(-1, 32)
     members = np.pad(np.asarray(size, np.uint8), fill).reshape(-1, 32)
-    return Households(
-        jnp.asarray(np.arange(32, dtype=np.int8)[None, :] - place), jnp.asarray(members), n, int(size.max()) if n else 1
-    )
+    start, members = jax.device_put((np.arange(32, dtype=np.int8)[None, :] - place, members))
+    return Households(start, members, n, int(size.max()) if n else 1)
 
 
 def household_sizes(households: Households) -> jax.Array:

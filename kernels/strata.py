@@ -62,7 +62,7 @@ def strata(region: np.ndarray, band: np.ndarray, regions: int, bands: int) -> St
         packed = np.packbits(member, axis=1, bitorder="little").view("<u4").astype(np.uint32)
         masks.append(packed.reshape(bands, 8, width))
     code = (region.astype(np.int64) * bands + band).astype(np.uint8)
-    return Strata(jnp.asarray(np.concatenate(masks, axis=2)), jnp.asarray(code), bounds)
+    return Strata(jax.device_put(np.concatenate(masks, axis=2)), jax.device_put(code), bounds)
 
 
 def count(words: jax.Array, strata: Strata) -> jax.Array:

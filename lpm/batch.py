@@ -164,7 +164,7 @@ class Engine:
                 chunk.broken.append(broken)
                 step = (record + 1) * self.every
                 if snapshots and step % snapshot_every == 0:
-                    entries = {name: value[:, self.by_id] for name, value in _entries(moving, snapshots).items()}
+                    entries = {name: _taken(value, self.by_id) for name, value in _entries(moving, snapshots).items()}
                     chunk.snapshots.append((step, entries))
             yield chunk
             begin = end
@@ -173,9 +173,15 @@ class Engine:
         """A copy of the states by name with agents in the order of their ids; the next step gives the original away."""
         agents = self.world.here
         return {
-            name: leaf[:, self.by_id] if checkpoint.rows(leaf, name, agents) else jnp.copy(leaf)
+            name: _taken(leaf, self.by_id) if checkpoint.rows(leaf, name, agents) else jnp.copy(leaf)
             for name, leaf in checkpoint.named(moving).items()
         }
+
+
+@jax.jit
+def _taken(leaf: jax.Array, places: jax.Array) -> jax.Array:
+    """The agents at some places of each realization."""
+    return leaf.at[:, places].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 @functools.partial(jax.jit, static_argnums=0)

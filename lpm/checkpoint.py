@@ -112,7 +112,9 @@ def positions(ids: np.ndarray) -> np.ndarray:
     array([1, 2, 0])
     """
     count = len(ids)
-    if count and int(ids.max()) == count - 1:  # ids 0, 1, ...: no need to sort
+    if np.array_equal(ids, np.arange(count, dtype=ids.dtype)):
+        return np.arange(count)
+    if count and int(ids.max()) == count - 1:  # ids 0, 1, ... in another order: no need to sort
         found = np.zeros(count, np.int64)
         found[ids] = np.arange(count)
         if np.array_equal(ids[found], np.arange(count, dtype=ids.dtype)):

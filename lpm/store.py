@@ -13,10 +13,9 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 import zarr
 
 from lpm.directory import sync
@@ -24,6 +23,9 @@ from lpm.errors import InputError
 from lpm.observe import Described
 from lpm.series import Series
 from lpm.settings import Calendar
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 NAME = "results.zarr"
 FILL = {"i": -1, "u": 0, "f": math.nan}
@@ -345,6 +347,8 @@ def open(path: str | Path) -> xr.Dataset:
     Raises:
         InputError: if there are no results there.
     """
+    import xarray as xr  # which a run that only writes need not wait for
+
     dataset = xr.open_zarr(locate(path), consolidated=False, chunks=None)
     dataset = dataset[_in_order(dataset)]
     for name, labels in dataset.coords.items():
@@ -378,12 +382,12 @@ def _in_order(dataset: xr.Dataset) -> list[str]:
 def finished(path: str | Path) -> bool:
     """Whether there are results, and every realization is complete."""
     try:
-        dataset = xr.open_zarr(locate(path), consolidated=False, chunks=None, decode_times=False)
+        found = reopen(locate(path), mode="r")
     except InputError:
         return False
-    return bool((dataset["committed"] == dataset.sizes["time"]).all())
+    return bool(np.all(np.asarray(found.array("committed")[:]) == found.records))
 
 
 def records(path: str | Path) -> int:
     """How many records a realization will have when the run is finished."""
-    return xr.open_zarr(locate(path), consolidated=False, chunks=None, decode_times=False).sizes["time"]
+    return reopen(locate(path), mode="r").records

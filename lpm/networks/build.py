@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, overload
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lpm import building
@@ -56,8 +56,8 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
     places = layout.places()
     neighbours = neighbours_by_row(edges, places, np.arange(n, dtype=np.int32) if keep_order else places)
     filled = tables.fill(neighbours, degrees[layout.order], layout, blank=n, by_row=by_agent)
-    rows = tuple(jnp.asarray(table) for table in filled)
-    place = jnp.asarray(places) if keep_order else None
+    rows = jax.device_put(tuple(filled), may_alias=False)
+    place = jax.device_put(places) if keep_order else None
     built = Graph(rows, place, by_agent, int(degrees.max()))
     return built if keep_order else (built, layout.order)
 
@@ -115,7 +115,7 @@ def own_graph(edges: Edges, by_agent: bool, keep_order: bool, part: building.Par
     halo, neighbours, far, lane = halos.numbered(part, keys.view("<u4")[::2])  # the lower halves
     del keys
     filled = tables.fill(neighbours, degrees[layout.order], layout, blank=part.here, by_row=by_agent)
-    place = jnp.asarray(places) if keep_order else None
-    built = Graph(tuple(jnp.asarray(table) for table in filled), place, by_agent, int(max(most)), halo)
+    place = jax.device_put(places) if keep_order else None
+    built = Graph(jax.device_put(tuple(filled), may_alias=False), place, by_agent, int(max(most)), halo)
     part.met.append(building.Met(built, far, lane))
     return built if keep_order else (built, layout.order + np.int32(part.first))

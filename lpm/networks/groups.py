@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lpm import building
@@ -130,9 +130,7 @@ def laid(ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     size = size[layout.order]
     filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=len(ids), by_row=False)
     group = np.append(renumber, np.int32(n_groups))[ids]  # -1 takes the last
-    built = Groups(
-        tuple(jnp.asarray(table) for table in filled), jnp.asarray(group), jnp.asarray(size.astype(np.int32))
-    )
+    built = Groups(jax.device_put(tuple(filled), may_alias=False), *jax.device_put((group, size.astype(np.int32))))
     return built, renumber
 
 
@@ -169,7 +167,7 @@ def some_groups(
     kept = np.empty_like(names)
     kept[renumber] = names
     shared = halos.shared(pairs, renumber[place[pairs // ranks]], rank, ranks)
-    return dataclasses.replace(built, size=jnp.asarray(sizes[kept].astype(np.int32)), shared=shared), kept
+    return dataclasses.replace(built, size=jax.device_put(sizes[kept].astype(np.int32)), shared=shared), kept
 
 
 def who_shares(groups_here: np.ndarray, part: building.Part) -> np.ndarray:

@@ -25,7 +25,6 @@ import numpy as np
 
 from lpm import building
 from lpm.cache import cache_directory
-from lpm.errors import InputError
 from lpm.populations.population import Population, divided, own_people
 
 VERSION = 1
@@ -130,8 +129,8 @@ def _read(folder: Path) -> Population | None:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in about["checksums"]}
         if any(_checksum(array) != about["checksums"][name] for name, array in arrays.items()):
             return None
-        population = Population(**arrays, regions=tuple(about["regions"]), notes=tuple(about["notes"])).check()
-    except (OSError, ValueError, TypeError, KeyError, EOFError, InputError):
+        population = Population(**arrays, regions=tuple(about["regions"]), notes=tuple(about["notes"]))
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
     with contextlib.suppress(OSError):
         os.utime(folder)

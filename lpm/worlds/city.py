@@ -253,15 +253,15 @@ def networks(who: Population, own_region: float) -> dict[str, Any]:
     between = own_region * np.eye(len(who.regions)) + (1 - own_region) * share[None, :]
     population = np.maximum(size, 1)
     return {
-        "band": jnp.asarray(band),
+        "band": jax.device_put(band),
         "households": groups.households(who.position, who.size),
         "places": places,
-        "place_kind": jnp.asarray(kind),
+        "place_kind": jax.device_put(kind),
         "community": strata.Mixing(
             divided,
-            jnp.asarray(community_contacts(population.sum(0))),
-            jnp.asarray(between, jnp.float32),
-            jnp.asarray(population, jnp.float32),
+            jax.device_put(community_contacts(population.sum(0))),
+            jax.device_put(between.astype(np.float32)),
+            jax.device_put(population.astype(np.float32)),
         ),
     }
 
@@ -305,14 +305,14 @@ def build(settings: Settings, calendar: Calendar) -> World:
     everybody = int(building.added(len(who)))
     full = everybody if settings.people.file else FULL_SIZE[settings.people.city]
     people = building.added(np.bincount(who.region, minlength=len(who.regions))) * (full / everybody)
-    fixed = {"id": jnp.asarray(who.ids), "course": line, **networks(who, settings.own_region)}
+    fixed = {"id": jax.device_put(np.array(who.ids)), "course": line, **networks(who, settings.own_region)}
     done = measures.parts(settings.interventions, calendar, fixed, tuple(who.regions), BANDS, everybody / full)
     return World(
         model=chain(**done.first, course=take_course, **done.then, infect=infect),
         params=Params(
             transmission={name: jnp.float32(getattr(settings.transmission, name)) for name in LAYERS},
-            contacts=jnp.asarray(contact_table(settings.schedule, calendar)),
-            importation=jnp.asarray(import_rates(settings.importation, calendar, tuple(who.regions), people)),
+            contacts=jax.device_put(contact_table(settings.schedule, calendar)),
+            importation=jax.device_put(import_rates(settings.importation, calendar, tuple(who.regions), people)),
             regional=jnp.ones(len(who.regions), jnp.float32),
             disease=disease_params(settings.disease),
             interventions=done.params,

@@ -136,7 +136,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
         params=Params(*(jnp.float32(value) for value in values)),
         state=initial_state(
             agents={"stage": Stages(jnp.zeros(len(ids), jnp.uint8), kinds=stages.size)},
-            fixed={"id": jnp.asarray(ids), "course": stages, "contacts": contacts},
+            fixed={"id": jax.device_put(ids), "course": stages, "contacts": contacts},
         ),
         observables=OBSERVABLES,
         title=f"SEIR, {agents:,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",

@@ -113,7 +113,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
         params=Params(*(jnp.float32(x) for x in (settings.transmission, settings.infectious_days, settings.initial))),
         state=initial_state(
             agents={"stage": Stages(jnp.zeros(len(ids), jnp.uint8), kinds=3)},
-            fixed={"id": jnp.asarray(ids), "contacts": contacts},
+            fixed={"id": jax.device_put(ids), "contacts": contacts},
         ),
         observables=OBSERVABLES,
         title=f"SIR, {agents:,} agents, {settings.contacts.file or settings.contacts.kind.replace('_', ' ')}",
