@@ -29,6 +29,7 @@ from lpm.calibration.sharing import Team
 from lpm.calibration.task import Fit
 from lpm.errors import InputError
 from lpm.provenance import differences, git_commit, versions
+from lpm.terminal import of_ranks, say
 
 if TYPE_CHECKING:
     from lpm.config import Config
@@ -59,7 +60,7 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
     from lpm.config import load
     from lpm.runner import Interrupted
 
-    begun = time.perf_counter()
+    begun, console = time.perf_counter(), of_ranks(console)
     if resume and out is None:
         raise InputError("--resume: asked for the directory of the fit to go on with, got none; write --out DIRECTORY")
     with distributed.apart() as ranks:
@@ -67,7 +68,7 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
         folder = ranks.first(lambda: _directory(out, chosen.run.out, resume))
         if ranks.first((folder / results.FIT).exists):
             if ranks.rank == 0:
-                _say(console, f"{folder}: finished before; nothing was changed")
+                say(console, f"{folder}: finished before; nothing was changed")
             return
         use_compilation_cache()
         team = Team(ranks, ranks.each(lambda: _problems(chosen)))
@@ -104,10 +105,10 @@ def _led(
 
     problem = problems["whole"]
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
-    _say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
+    say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
     with directory.held(directory.writable(folder)):
         _check_identity(chosen, folder)
-        log = Log(folder / FOLDER, lambda line: _say(console, line, "dim"))
+        log = Log(folder / FOLDER, lambda line: say(console, line, "dim"))
         try:
             logged = {name: dataclasses.replace(each, log=log) for name, each in problems.items()}
             whole = _fitted(logged, chosen, folder, console)
@@ -118,7 +119,7 @@ def _led(
     fit, _, found, sample = whole
     spent = f"{fit.simulations:,} simulations for the fit, {found.simulations:,} for its checks"
     spent += f", {sample.simulations:,} for its posterior" if sample else ""
-    _say(console, f"{spent}, {time.perf_counter() - begun:.0f} s in all", "dim")
+    say(console, f"{spent}, {time.perf_counter() - begun:.0f} s in all", "dim")
 
 
 def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console: Console) -> Whole:
@@ -132,7 +133,7 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
         "iterations": section.iterations,
         "budget": section.budget or math.inf,
         "seed": section.seed,
-        "progress": lambda line: _say(console, line, "dim"),
+        "progress": lambda line: say(console, line, "dim"),
         "record": history.add,
     }
     if section.method == "ensemble":
@@ -150,11 +151,11 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
             draws=-(-section.draws // CHAINS),
             chains=CHAINS,
             seed=section.seed,
-            progress=lambda line: _say(console, line, "dim"),
+            progress=lambda line: say(console, line, "dim"),
         )
     if section.posterior == "flow":
         sample = flow.sample(
-            fit, draws=section.draws, seed=section.seed, progress=lambda line: _say(console, line, "dim")
+            fit, draws=section.draws, seed=section.seed, progress=lambda line: say(console, line, "dim")
         )
     drawn = None if sample is None else sample.z.reshape(-1, problem.size)
     predictive = posterior.predict(fit, section.draws, section.seed, drawn)
@@ -166,7 +167,7 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
         prior_repeats=section.checks.calibration,
         seed=section.seed,
         sample=sample,
-        progress=lambda line: _say(console, line, "dim"),
+        progress=lambda line: say(console, line, "dim"),
     )
     return fit, predictive, found, sample
 
@@ -190,9 +191,9 @@ def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None
     forecast = hub.write(fit, predictive, folder / FORECAST)
     summary, store = results.write(fit, predictive, found, folder, sample)
     print_fit(fit, found, console, sample)
-    _say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}\nPage     {told}")
+    say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}\nPage     {told}")
     if forecast:
-        _say(console, f"Forecast {forecast}")
+        say(console, f"Forecast {forecast}")
 
 
 def _check_identity(chosen: Config, folder: Path) -> None:
@@ -235,12 +236,12 @@ def print_fit(fit: Fit, found: Checks, console: Console, sample: Sample | None =
     console.print()
     console.print(table)
     console.print()
-    _say(console, f"Verdict: {found.belief}", "bold")
+    say(console, f"Verdict: {found.belief}", "bold")
     for finding in found.findings:
-        _say(console, f"  {page.SIGNS[finding.level]} {finding.text}", "yellow" if finding.level else None)
+        say(console, f"  {page.SIGNS[finding.level]} {finding.text}", "yellow" if finding.level else None)
     for end in fit.starts:
         if end.verdict == "dropped":
-            _say(console, f"start {end.number} was dropped: {end.reason}", "yellow")
+            say(console, f"start {end.number} was dropped: {end.reason}", "yellow")
     console.print()
 
 
@@ -259,8 +260,3 @@ def _directory(out: Path | None, run: Path, resume: bool) -> Path:
     while candidate.exists():
         candidate, number = run.with_name(f"{run.name}-fit-{number}"), number + 1
     return candidate
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """A line as it is: not wrapped, and no brackets taken for markup."""
-    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)

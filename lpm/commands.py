@@ -13,11 +13,10 @@ from rich.console import Console
 
 import lpm
 from lpm.cache import use_compilation_cache
-from lpm.distributed import by_itself, spokesman
 from lpm.errors import InputError
 from lpm.show import PICTURE, draw, print_summary
 from lpm.signals import ignore_until_a_run
-from lpm.terminal import headline, say, steps_bar, timed
+from lpm.terminal import headline, of_ranks, say, steps_bar, timed
 
 
 def run(
@@ -34,7 +33,7 @@ def run(
     draws: int | None = None,
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
-    console = _of_ranks(console)
+    console = of_ranks(console)
     say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
@@ -56,7 +55,7 @@ def branch(
     directory: Path, out: Path, settings: list[str], at: str | None, config: str | None, console: Console
 ) -> None:
     """Go on from a checkpoint of a run with other settings, in another directory."""
-    console = _of_ranks(console)
+    console = of_ranks(console)
     say(console, f"lpm {lpm.__version__}, a branch of {directory}", style="dim")
 
     from lpm import store
@@ -70,11 +69,6 @@ def branch(
     chosen = load(config, overrides)
     fit = about.get("from_fit"), int(about.get("from_fit_draws") or 0)
     _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar), fit=fit)
-
-
-def _of_ranks(console: Console) -> Console:
-    """The first of the processes started together speaks, as to a log, since mpirun makes every log a terminal."""
-    return console if by_itself() else Console(quiet=not spokesman(), force_terminal=False)
 
 
 def _step(at: str | None, calendar: Any) -> int | None:

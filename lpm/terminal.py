@@ -13,12 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from lpm.distributed import by_itself, spokesman
 from lpm.errors import InputError, LpmError
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
     """A line as it is: not wrapped, so that paths can be copied, and no brackets taken for markup."""
     console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+
+def of_ranks(console: Console) -> Console:
+    """The first of the processes started together speaks, as to a log, since mpirun makes every log a terminal."""
+    return console if by_itself() else Console(quiet=not spokesman(), force_terminal=False)
 
 
 def headline(console: Console, title: str, rest: str) -> None:

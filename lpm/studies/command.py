@@ -17,6 +17,7 @@ from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
 from lpm.errors import InputError, RunError
 from lpm.signals import ignore_until_a_run
+from lpm.terminal import of_ranks, say
 
 if TYPE_CHECKING:
     from lpm.settings import Calendar
@@ -49,7 +50,7 @@ def study(
             raise InputError(
                 f"--task: asked for one part, got {ranks.count} ranks, which share the parts out; leave it out"
             )
-        console = Console(quiet=ranks.rank > 0, force_terminal=False)
+        console = of_ranks(console)
         target = ranks.first(lambda: out or _free(Path("studies") / Path(file).stem))
         if not resume:
             ranks.first(lambda: directory.new(target))
@@ -85,7 +86,7 @@ def _study(
     on_ranks: bool = False,
 ) -> None:
     """As `study`, in one process."""
-    _say(console, f"lpm {lpm.__version__}, study {file}", "dim")
+    say(console, f"lpm {lpm.__version__}, study {file}", "dim")
     ignore_until_a_run()
     chosen_task = _task(task)
     if (resume or task) and out is None:
@@ -104,9 +105,9 @@ def _study(
     each = f"{chosen.realizations}"
     if chosen.draws is not None:
         each = f"{chosen.realizations // chosen.draws.count} × {chosen.draws.count} draws"
-    _say(console, f"{chosen.title}: {scenarios} scenarios × {each} = {total:,} runs{part}", "bold")
+    say(console, f"{chosen.title}: {scenarios} scenarios × {each} = {total:,} runs{part}", "bold")
     for line in chosen.draws.told if chosen.draws else ():
-        _say(console, line)
+        say(console, line)
     words = ["lpm", "study", file, "--out", str(target)]
     for name, value in (("--task", task), ("--realizations", realizations), ("--agents", agents)):
         words += [] if value is None else [name, str(value)]
@@ -117,23 +118,23 @@ def _study(
         task=chosen_task,
         resumed=resume,
         progress=_lines(console),
-        say=lambda line: _say(console, line, "yellow"),
+        say=lambda line: say(console, line, "yellow"),
         again=f"`{again}`",
     )
     if on_ranks:
         return
     if chosen_task is not None and not chosen_task[0]:
-        _say(console, f"The policy is found; do the tasks from 1 to {chosen_task[1]} now")
+        say(console, f"The policy is found; do the tasks from 1 to {chosen_task[1]} now")
         return
     about = records.read(path)
     missing = records.missing(path, about)
     failed = [(unit, why) for unit, why in missing if why != records.NOT_RUN]
-    _say(console, f"{time.perf_counter() - begun:.0f} s", "dim")
+    say(console, f"{time.perf_counter() - begun:.0f} s", "dim")
     if task is None or not missing:
         collect(path, console)
     else:
-        _say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
-        _say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
+        say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
+        say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
     _complain(failed, about, again)
 
 
@@ -175,12 +176,12 @@ def collect(path: Path, console: Console) -> None:
     print_table(written, console)
     lines = written.dataset.attrs["missing"].splitlines()
     if lines:
-        _say(console, f"{len(lines):,} of {len(written.about.units):,} runs are missing:", "yellow")
+        say(console, f"{len(lines):,} of {len(written.about.units):,} runs are missing:", "yellow")
         for line in lines[:20]:
-            _say(console, f"  {line}")
+            say(console, f"  {line}")
         if len(lines) > 20:
-            _say(console, f"  and {len(lines) - 20} more, all in {written.page}")
-    _say(
+            say(console, f"  and {len(lines) - 20} more, all in {written.page}")
+    say(
         console,
         f"Page     {written.page}\nTable    {written.table}\nAnswers  {written.answers}\nRuns     {written.store}",
     )
@@ -243,11 +244,6 @@ def _lines(console: Console) -> Callable[[int, int], None]:
         said, gone = 20 * done // total, time.perf_counter() - begun
         each = gone / max(done - first, 1)
         left = f", {each:.2g} s each, {each * (total - done):.0f} s left" if done > first else ""
-        _say(console, f"{done:,} of {total:,} runs{left}", "dim")
+        say(console, f"{done:,} of {total:,} runs{left}", "dim")
 
     return line
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """A line as it is: not wrapped, and no brackets taken for markup."""
-    console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)

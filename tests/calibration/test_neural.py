@@ -11,7 +11,8 @@ import pytest
 import lpm
 from lpm import calibration
 from lpm.calibration import Parameter, Prior, Problem, Stream, by_region, neural
-from lpm.calibration.neural_fit import _built, point, pulled, slope
+from lpm.calibration.neural_head import built, point, pulled
+from lpm.calibration.neural_training import slope
 from lpm.calibration.problem import keys, simulator
 from lpm.calibration.task import Budget, Task
 from lpm.errors import RunError
@@ -119,7 +120,7 @@ def moved(weights: Any, direction: Any, step: float) -> Any:
 
 def test_parameters_pull_back_to_weights_as_differences_say(observed: Problem) -> None:
     """(dz/dw)^T c along a direction, for a random c: without chance, so to the rounding of float32 differences."""
-    head, first = _built([observed], inputs(observed), np.array(days(observed)), 0, 8, 5, 1)
+    head, first = built([observed], inputs(observed), np.array(days(observed)), 0, 8, 5, 1)
     seen = head.seen(inputs(observed)[0])
     nudged, direction = nudged_and_direction(first[0], 2)
     c = np.random.default_rng(4).normal(size=LEVELS.size)
@@ -137,7 +138,7 @@ def test_the_gradient_of_the_weights_is_that_of_finite_differences(observed: Pro
     it is wherever few are infectious (docs/gradients.md).
     """
     large = problem(10 * observed.streams[0].values, world(40_000))
-    head, first = _built([large], inputs(large), np.array(days(large)), 0, 8, 5, 1)
+    head, first = built([large], inputs(large), np.array(days(large)), 0, 8, 5, 1)
     seen = head.seen(inputs(large)[0])
     nudged, direction = nudged_and_direction(first[0], 3)
     task = Task(large, simulator(large), Budget(), 16, 1, lambda _: None)

@@ -20,9 +20,10 @@ from lpm.kernels import random
 from lpm.runner import Progress
 from lpm.worlds import sir
 from tests.laws.worlds import CALENDAR, STEPS, WORLDS
+from tests.ranks.town import town
 
 SNAPSHOTS = {"snapshots": ("stage",), "snapshot_every": 20}
-DIFFERENTIATED = {"sir_on_a_graph": False, "city": True}  # and whether by a halo
+DIFFERENTIATED = {"town": town, **WORLDS}
 PLAN = checkpoint.Plan(minutes=float("inf"), at=(16,))
 
 
@@ -54,20 +55,19 @@ def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
         return curves(rebuilt(vector))
 
     some = jnp.eye(len(flat), dtype=jnp.float32)[jnp.array([0, 1])]
-    forward = jax.vmap(lambda direction: jax.jvp(of_vector, (flat,), (direction,))[1])(some)
-    value, reverse = jax.value_and_grad(lambda vector: of_vector(vector).sum())(flat)
+    forward = jax.jit(jax.vmap(lambda direction: jax.jvp(of_vector, (flat,), (direction,))[1]))(some)
+    value, reverse = jax.jit(jax.value_and_grad(lambda vector: of_vector(vector).sum()))(flat)
     return {"forward": np.asarray(forward), "reverse": np.asarray(reverse), "value": np.asarray(value)}
 
 
-def differentiate(out: Path) -> None:
-    """The derivatives of some worlds."""
+def differentiate(out: Path, halo: str, name: str) -> None:
+    """The derivatives of a world."""
     ranks = distributed.ranks()
-    for name, halo in DIFFERENTIATED.items():
-        part = partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add, halo)
-        with distributed.connected(ranks, part.here, part.agents):
-            found = differentiated(part)
-        if ranks.rank == 0:
-            np.savez(out / f"{name}.npz", **found)
+    part = partition.part(DIFFERENTIATED[name](), ranks.rank, ranks.count, ranks.add, halo == "halo")
+    with distributed.connected(ranks, part.here, part.agents):
+        found = differentiated(part)
+    if ranks.rank == 0:
+        np.savez(out / f"{name}.npz", **found)
 
 
 def branch(out: Path, parent: str) -> None:

@@ -74,14 +74,22 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
     same(alone["city"], tmp_path / "on")
 
 
-def test_derivatives_are_those_of_one_process(tmp_path: Path) -> None:
-    done = on_ranks(2, "differentiate", str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "halo"),
+    [
+        ("town", "gathered"),
+        pytest.param("sir_on_a_graph", "halo", marks=pytest.mark.slow),
+        pytest.param("city", "halo", marks=pytest.mark.slow),
+    ],
+)
+def test_derivatives_are_those_of_one_process(name: str, halo: str, tmp_path: Path) -> None:
+    done = on_ranks(2, "differentiate", str(tmp_path), halo, name)
     assert done.returncode == 0, done.stderr
-    for name in DIFFERENTIATED:
-        expected = differentiated(WORLDS[name]())
-        with np.load(tmp_path / f"{name}.npz") as found:
-            assert found["value"] == expected["value"]
-            for way in ("forward", "reverse"):
-                size = np.abs(expected[way]).max()
-                close = {"rtol": 1e-3, "atol": 1e-5 * size, "err_msg": f"{name} {way}"}
-                np.testing.assert_allclose(found[way], expected[way], **close)
+    expected = differentiated(DIFFERENTIATED[name]())
+    assert name == "city" or np.all(expected["reverse"] != 0)
+    with np.load(tmp_path / f"{name}.npz") as found:
+        assert found["value"] == expected["value"]
+        for way in ("forward", "reverse"):
+            size = np.abs(expected[way]).max()
+            close = {"rtol": 1e-3, "atol": 1e-5 * size, "err_msg": f"{name} {way}"}
+            np.testing.assert_allclose(found[way], expected[way], **close)
