@@ -67,7 +67,8 @@ def fit(
         budget: most simulations, each direction of a Jacobian counted as one more; a last look at each end is on top.
         seed: of starts and simulations.
         first: (starts, size) points of z to start from instead.
-        jacobian: (n, size) of the expected counts by z, known from elsewhere; own ones are taken where it fails.
+        jacobian: (n, size) of the expected counts by z, known from elsewhere; where it fails, own ones are taken, or
+            with differences it is mended by the steps tried.
         progress: called with a line for each iteration.
         record: called with the numbers of each iteration.
     Returns:
@@ -216,14 +217,18 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
             break
         before = damping
-        moved, damping = _moved(task, weights, here, z, task.seeds(first), damping)
+        moved, damping, tried = _moved(task, weights, here, z, task.seeds(first), damping)
+        if known is not None and differences and tried is not None:
+            # One of its own would cost dozens of simulations, the steps tried have been simulated already.
+            told = objective.moments(problem.streams, dispersions, curves)
+            known = known if told is None else secant(known, here.both, tried[0], tried[1] - told.mean)
         failures = failures + 1 if moved is None else 0
         if failures == FAILURES:
             verdict = "stuck"
             break
         z = z if moved is None else moved
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
-            jacobians, known = jacobians[1:] if differences else [], None
+            jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not samples:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
     jacobian = np.mean(jacobians, axis=0) if jacobians else known
@@ -233,22 +238,40 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
 
 def _moved(
     task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float
-) -> tuple[np.ndarray | None, float]:
-    """The first step that lowers the misfit under the same seeds, and the damping to go on with."""
+) -> tuple[np.ndarray | None, float, tuple[np.ndarray, np.ndarray] | None]:
+    """The first step that lowers the misfit under the same seeds, the damping to go on with, and the last step tried
+    with the mean counts that it led to."""
     problem, both = task.problem, here.both
     longest = LONGEST * prior_deviation(problem.parameters)
+    tried = None
     for _ in range(TRIES):
         step = -np.linalg.solve(both + damping * np.diag(np.diag(both)), here.gradient)
         step = step / max(1.0, float(np.max(np.abs(step) / longest)))
         if not task.budget.take(task.realizations):
             break
         curves = task.machine.curves(z + step, seeds)
+        there = objective.moments(problem.streams, weights.dispersions, curves)
+        tried = tried if there is None else (step, there.mean)
         value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
         expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
         if value < here.value:
-            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2)
+            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2), tried
         damping = max(damping, FIRST_DAMPING / 10) * 6
-    return None, FIRST_DAMPING  # other seeds may allow what these did not
+    return None, FIRST_DAMPING, tried  # other seeds may allow what these did not
+
+
+def secant(jacobian: np.ndarray, both: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """The Jacobian that tells the change of a step rightly, and differs least from the one that there was.
+
+    J + (change - J step) step^T M / (step^T M step),    M the posterior's information
+
+    (Broyden 1965, Math. Comput. 19, equation 4.5, in the posterior's metric)
+
+    >>> secant(np.zeros((1, 2)), np.eye(2), np.array([2.0, 0.0]), np.array([6.0]))
+    array([[3., 0.]])
+    """
+    along = both @ step
+    return jacobian + np.outer(change - jacobian @ step, along / (step @ along))
 
 
 def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:

@@ -144,23 +144,27 @@ def draw(kind: Likelihood, generator: np.random.Generator, mean: np.ndarray, dis
 def dispersion_for(kind: Likelihood, counts: np.ndarray, mean: np.ndarray, extra: np.ndarray, freedom: float) -> float:
     """The dispersion at which Pearson's statistic equals its degrees of freedom.
 
-    sum (y - m)^2 / (V(m) + extra) = freedom                           (McCullagh & Nelder 1989, section 9.2)
+    (y - m)^T (V(m) + extra)^-1 (y - m) = freedom                      (McCullagh & Nelder 1989, section 9.2)
 
     Args:
         kind: of likelihood; Poisson has nothing to choose.
-        counts, mean: as in `residuals`.
-        extra: variance of the counts besides, such as that of the epidemic itself.
+        counts, mean: as in `residuals`, (n,).
+        extra: variance of the counts besides, such as that of the epidemic itself: (n,), or their covariance, (n, n).
+            What hangs together explains less than the same variances would apart.
         freedom: number of counts less that of parameters.
     """
     if kind == "poisson":
         return 1.0
     good = ~np.isnan(counts)
-    y, m, extra = counts[good], np.maximum(mean[good], LEAST), extra[good]
-    square = (np.sqrt(y) - np.sqrt(m)) ** 2 * 4 * m if kind == "gaussian" else (y - m) ** 2
+    y, m = counts[good], np.maximum(mean[good], LEAST)
+    besides = extra[np.ix_(good, good)] if extra.ndim == 2 else extra[good]
+    apart = (np.sqrt(y) - np.sqrt(m)) * 2 * np.sqrt(m) if kind == "gaussian" else y - m
     low, high = (math.log(1e-2), math.log(1e6)) if kind == "negative_binomial" else (math.log(0.05), math.log(1e6))
     for _ in range(60):
         middle = (low + high) / 2
-        pearson = float((square / (variance(kind, m, math.exp(middle)) + extra)).sum())
+        own = variance(kind, m, math.exp(middle))
+        whitened = np.linalg.solve(np.diag(own) + besides, apart) if extra.ndim == 2 else apart / (own + besides)
+        pearson = float(apart @ whitened)
         too_small = pearson < freedom if kind == "negative_binomial" else pearson > freedom
         low, high = (middle, high) if too_small else (low, middle)
     return math.exp((low + high) / 2)

@@ -180,19 +180,20 @@ def dispersions(problem: Problem, old: Sequence[float], found: Moments, share_of
     streams, size = problem.streams, problem.size
     share = float(problem.epidemic_chance) + 1 / found.number
     total = sum(int((~np.isnan(each.values)).sum()) for each in streams)
-    means, chance = (
-        of_streams(streams, found.mean),
-        of_streams(streams, found.samples.var(0, ddof=min(1, found.number - 1))),
-    )
+    means = of_streams(streams, found.mean)
+    chance, at = share * shrunk_covariance([found.samples]), 0
     result = []
-    for each, k, mean, scaled in zip(streams, old, means, chance, strict=True):
+    for each, k, mean in zip(streams, old, means, strict=True):
+        own = slice(at, at + each.values.size)
+        at = own.stop
         if each.dispersion is not None or each.likelihood == "poisson":
             result.append(k)
             continue
         number = int((~np.isnan(each.values)).sum())
-        extra = share * scaled / likelihoods.stabilised_slope(each.likelihood, mean, k) ** 2
+        slope = likelihoods.stabilised_slope(each.likelihood, mean.ravel(), k)
+        extra = chance[own, own] / np.outer(slope, slope)
         freedom = max(1.0, number * (1 - size / total))
-        wanted = likelihoods.dispersion_for(each.likelihood, each.values, mean, extra, freedom)
+        wanted = likelihoods.dispersion_for(each.likelihood, each.values.ravel(), mean.ravel(), extra, freedom)
         result.append(float(k**share_of_old * wanted ** (1 - share_of_old)))
     return tuple(result)
 

@@ -4,14 +4,15 @@
     python benchmarks/nyc/held_out.py --agents 440000 --sample 150000 --out smaller
 
 Runs `lpm calibrate nyc-2020-fit` in a process of its own, and counts how many of the weekly numbers by borough, of the
-weeks that the fit has seen and of the four that it has not, lie within the predictive band of 90 %. Writes
-benchmarks/results/nyc.json and docs/images/nyc-2020-fit.png if all people were simulated.
+weeks that the fit has seen and of the four that it has not, lie within the predictive band of 90 %. Prints the tables
+of docs/nyc-fit.md; writes benchmarks/results/nyc.json and docs/images/nyc-2020-fit.png if all people were simulated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,31 @@ def coverage(table: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
+def by_week(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of each held-out week and stream, counts of all boroughs together and how many lie in the band."""
+    rows = []
+    for (week, stream), own in table[table["week"] > pd.Timestamp(LAST)].groupby(["week", "stream"]):
+        inside = (own["observed"] >= own["low"]) & (own["observed"] <= own["high"])
+        width = float(((own["high"] - own["low"]) / own["median"].clip(lower=1)).median())
+        sums = {"observed": int(own["observed"].sum()), "sum_of_medians": float(own["median"].sum())}
+        rows.append({"week": f"{week:%Y-%m-%d}", "stream": stream, "within": int(inside.sum()), "of": len(own)} | sums)
+        rows[-1] |= {"width_of_band": width}
+    return rows
+
+
+def printed(result: dict[str, Any]) -> None:
+    """The tables of the docs."""
+    print("| parameter | estimate | 90 % interval |\n|---|---|---|")
+    for each in result["parameters"]:
+        print(f"| {each['name']} | {each['estimate']:.3g} | {each['low']:.3g}–{each['high']:.3g} |")
+    print("\n| week from | | observed | forecast | boroughs within the band | width of the band |")
+    print("|---|---|---|---|---|---|")
+    for row in result["held_out_weeks"]:
+        counts = f"{row['observed']:,} | {row['sum_of_medians']:,.0f}"
+        share = f"{row['within']} of {row['of']} | {100 * row['width_of_band']:.0f} %"
+        print(f"| {row['week']} | {row['stream']} | {counts} | {share} |")
+
+
 def last_value(table: pd.DataFrame) -> dict[str, Any]:
     """Mean absolute error over the held-out counts: of the forecast's median, and of the last week seen."""
     held_out = table[table["week"] > pd.Timestamp(LAST)]
@@ -80,8 +106,8 @@ def last_value(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def fitted(out: Path, agents: int | None, sample: int | None, more: list[str]) -> float:
-    """Run `lpm calibrate`; seconds from its start to its end."""
+def fitted(out: Path, agents: int | None, sample: int | None, more: list[str]) -> tuple[float, float]:
+    """Run `lpm calibrate`; seconds from its start to its end, and those of all processors together."""
     words = ["calibrate", "nyc-2020-fit", "--out", str(out)]
     words += ["--set", f"settings.people.agents={agents}"] if agents else []
     words += ["--set", f"calibrate.coarse={sample}"] if sample else []
@@ -89,7 +115,8 @@ def fitted(out: Path, agents: int | None, sample: int | None, more: list[str]) -
     begun = time.perf_counter()
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lpm.cli import main; main()"
     subprocess.run([sys.executable, "-c", program, *words], check=True)
-    return time.perf_counter() - begun
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - begun, own.ru_utime + own.ru_stime
 
 
 def main() -> None:
@@ -103,10 +130,11 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         out = asked.fit or asked.out or Path(scratch) / "fit"
-        seconds = None if asked.fit else fitted(out, asked.agents, asked.sample, asked.set)
+        seconds, spent = (None, None) if asked.fit else fitted(out, asked.agents, asked.sample, asked.set)
         said = json.loads((out / "fit.json").read_text("utf-8"))
         table = pd.concat([bands(out, stream) for stream in STREAMS], ignore_index=True)
-        result = {"seconds": seconds, "coverage": coverage(table), "mean_absolute_error": last_value(table)}
+        result: dict[str, Any] = {"seconds": seconds, "processor_seconds": spent, "coverage": coverage(table)}
+        result |= {"held_out_weeks": by_week(table), "mean_absolute_error": last_value(table)}
         result |= {name: said[name] for name in ("agents", "simulations", "message", "verdict", "parameters")}
         result |= {name: said[name] for name in ("weakly_identified", "streams", "commit", "versions")}
         if not asked.agents:
@@ -115,7 +143,9 @@ def main() -> None:
             RESULT.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n", encoding="utf-8")
             PICTURE.parent.mkdir(exist_ok=True)
             shutil.copy(out / "fit.png", PICTURE)
-    print(json.dumps({name: result[name] for name in ("seconds", "coverage", "mean_absolute_error")}, indent=1))
+    printed(result)
+    told = ("seconds", "processor_seconds", "coverage", "mean_absolute_error")
+    print(json.dumps({name: result[name] for name in told}, indent=1))
 
 
 if __name__ == "__main__":

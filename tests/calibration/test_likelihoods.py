@@ -70,3 +70,17 @@ def test_the_dispersion_is_found_again(kind: Likelihood) -> None:
     counts = likelihoods.draw(kind, np.random.default_rng(2), mean, KINDS[kind])
     found = likelihoods.dispersion_for(kind, counts, mean, np.zeros(4000), 4000)
     assert found == pytest.approx(KINDS[kind], rel=0.08)
+
+
+def test_chance_that_moves_all_counts_together_hides_no_dispersion() -> None:
+    """Forty data sets; as variances alone, the same chance would explain most of what the dispersion does."""
+    generator, mean, k, common = np.random.default_rng(3), np.full(60, 500.0), 25.0, 0.2
+    together = common**2 * np.outer(mean, mean)
+    found, alone = [], []
+    for _ in range(40):
+        expected = mean * (1 + common * generator.normal())
+        counts = likelihoods.draw("negative_binomial", generator, np.maximum(expected, 1), k)
+        found.append(likelihoods.dispersion_for("negative_binomial", counts, mean, together, 60))
+        alone.append(likelihoods.dispersion_for("negative_binomial", counts, mean, np.diag(together), 60))
+    assert np.median(found) == pytest.approx(k, rel=0.25)
+    assert np.median(alone) > 2 * k
