@@ -336,7 +336,7 @@ def place(found: Results, about: Results | None = None) -> str:
     )
 
 
-def page(peers: Results, core: Results, grown: Results) -> str:
+def page(peers: Results, core: Results, grown: Results, overhead: Results) -> str:
     """The whole page."""
     lpm = peers["lpm"]
     within = lpm["within_s_per_day"]["median"]
@@ -395,25 +395,70 @@ The share of agents ever infected is the check: two means agree if they differ b
 
 {command("python benchmarks/bench_core.py")}
 
-## Where it was measured
+{around(overhead)}## Where it was measured
 
 - side by side: {place(lpm)}.
-- shipped configs: {place(core, core["machine"].get("cases"))}.
+- shipped configs: {place(core, core["machine"].get("cases"))}.{here_too(overhead)}
 """
 
 
+def around(overhead: Results) -> str:
+    """What there is around the steps, from overhead.json."""
+    if not overhead:
+        return ""
+    rows = []
+    for config, found in overhead["configs"].items():
+        start, writing = found["start"], found["writing"]
+        run, steps = writing["run_processor_s"]["median"], writing["steps_processor_s"]["median"]
+        rows.append(
+            [
+                f"`{config}`",
+                f"{writing['agents']:,}",
+                seconds(start["first_day_s"]),
+                digits(start["cold"]["first_day_s"]),
+                seconds(start["end_s"]),
+                seconds(writing["steps_wall_s"]),
+                seconds(writing["run_wall_s"]),
+                digits(run - steps),
+            ]
+        )
+    head = "config|agents|first day s|cold s|one-day run s|all steps s|the same, stored s|processor s more"
+    return f"""## Around the steps
+
+From `lpm run CONFIG` until its first day is in the store, once it has run before, and with an empty cache directory
+(*cold*: programs are compiled and the synthetic population is made); a run of one day, its picture drawn. Then all
+days of the config in a warm process, the steps alone and as a run that checks its world, writes daily counts and its
+last checkpoint.
+
+{table(head.split("|"), rows)}
+
+{command("python benchmarks/bench_overhead.py")}
+
+"""
+
+
+def here_too(overhead: Results) -> str:
+    """Where what is around the steps was measured."""
+    return f"\n- around the steps: {place(overhead)}." if overhead else ""
+
+
+def seconds(measured: Results) -> str:
+    """A median with the smallest and the largest."""
+    return f"{digits(measured['median'])} ({digits(measured['min'])}–{digits(measured['max'])})"
+
+
 def results() -> list[Results]:
-    """What bench_peers.py, bench_core.py and bench_growth.py committed."""
-    paths = [HERE / "results" / f"{name}.json" for name in ("peers", "core", "growth")]
+    """What bench_peers.py, bench_core.py, bench_growth.py and bench_overhead.py committed."""
+    paths = [HERE / "results" / f"{name}.json" for name in ("peers", "core", "growth", "overhead")]
     return [json.loads(path.read_text("utf-8")) if path.exists() else {} for path in paths]
 
 
 def main() -> None:
     """Write the page and its pictures."""
-    peers, core, grown = results()
+    peers, core, grown, overhead = results()
     IMAGES.mkdir(parents=True, exist_ok=True)
     bars(peers)
-    PAGE.write_text(page(peers, core, grown), encoding="utf-8")
+    PAGE.write_text(page(peers, core, grown, overhead), encoding="utf-8")
     print(PAGE)
 
 
