@@ -14,7 +14,8 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 
 from lpm.calibration import objective
-from lpm.calibration.fitting import polished, score, screened
+from lpm.calibration.fitting import polished, screened
+from lpm.calibration.marquardt import score
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, simulator
 from lpm.calibration.task import Budget, Fit, Start, Task

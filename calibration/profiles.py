@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from lpm.calibration import objective
-from lpm.calibration.fitting import LONGEST
+from lpm.calibration.marquardt import LONGEST
 from lpm.calibration.posterior import LATER
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import keys, simulator

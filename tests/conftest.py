@@ -1,6 +1,9 @@
 """What every test runs under: JAX at its strictest, compiled programs kept between runs, no draw from the clock."""
 
+import gc
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +21,19 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 hypothesis.settings.register_profile("lpm", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("lpm")
+
+
+MUCH = 2.5e9  # bytes of resident memory that compiled programs may bring a worker to
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs() -> Iterator[None]:
+    """Forget compiled programs between files where they have come to fill the memory."""
+    yield
+    pages = Path("/proc/self/statm")
+    if pages.exists() and int(pages.read_text().split()[1]) * resource.getpagesize() > MUCH:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,159 @@
+"""One start of a fit: Levenberg-Marquardt until the steps are chance.
+
+Each iteration draws fresh seeds, takes one Jacobian and tries steps under those same seeds. A Jacobian that is known
+beforehand is mended by the steps tried, where one of its own would be dear.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lpm.calibration import objective
+from lpm.calibration.gauss_newton import System, system
+from lpm.calibration.objective import Weights
+from lpm.calibration.priors import prior_deviation
+from lpm.calibration.problem import Problem
+from lpm.calibration.tangents import SHARE
+from lpm.calibration.task import Row, Start, Task, Verdict
+from lpm.kernels import random
+
+SETTLED = 0.01  # squared length of a step, in posterior deviations, that is called converged
+CHANCE = 2.5  # steps up to so many times their expected squared length from chance alone are noise
+LOUD = 0.25  # squared chance above this, in posterior deviations, is no floor to stop at at once
+LONGEST = 1.5  # step, in prior deviations
+TRIES, FIRST_DAMPING = 6, 1e-2  # step lengths tried under the same seeds, and the damping of the first
+NEAR = 9.0  # squared step below which iterations pool what they see of the epidemic's chance
+FAR = 100.0  # the same where derivatives are differences, whose noise makes steps long
+QUIET = 4  # iterations whose steps were chance after which a start ends, however loud the chance
+JACOBIANS = 4  # near the end, so many are averaged; after that, iterations take plain simulations alone
+FAILURES = 3  # iterations in turn without a step that lowers the misfit
+LAST = 2**30  # number of the first realization that no start has used
+
+
+def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.ndarray | None = None) -> Start:
+    """One start, until its steps are chance; a Jacobian that is known is used as long as its steps lead down."""
+    problem, begun, damping = task.problem, z, FIRST_DAMPING
+    dispersions = tuple(each.start_dispersion for each in problem.streams)
+    history: list[tuple[float, float, float]] = []
+    samples: list[np.ndarray] = []
+    jacobians: list[np.ndarray] = []
+    axes: np.ndarray | None = None
+    verdict: Verdict = "out of iterations"
+    quiet = failures = 0
+    differences = problem.rule == "differences"
+    nearly = FAR if differences else NEAR
+    for iteration in range(iterations):
+        near = bool(history) and history[-1][1] < nearly
+        samples, jacobians = (samples, jacobians) if near else ([], [])
+        first = task.realizations * (1 + iteration + 1000 * number)
+        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS, axes=axes)
+        if simulated is None:
+            verdict = "out of budget"
+            break
+        curves, tangents = simulated
+        found = objective.moments(problem.streams, dispersions, curves)
+        if found is None or not np.isfinite(tangents).all():
+            reason = _why(problem, z, curves, tangents)
+            task.say(f"start {number}: dropped: {reason}")
+            return Start(number, begun, z, "dropped", reason, history=tuple(history))
+        dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5)
+        samples = [*samples, found.samples]
+        if len(tangents):
+            jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
+        weights = objective.weigh(problem, dispersions, objective.shrunk_covariance(samples), found.number)
+        mean = np.mean(jacobians, axis=0) if known is None else known
+        here = system(problem, weights, found, curves, mean, z)
+        axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.both))
+        history.append((here.value, here.squared_step, here.squared_chance))
+        task.say(_line(number, iteration, here, task.budget.spent))
+        task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
+        quiet += here.squared_step <= CHANCE * here.squared_chance
+        if here.squared_step <= max(SETTLED, CHANCE * min(here.squared_chance, LOUD)) or quiet == QUIET:
+            verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
+            break
+        before = damping
+        moved, damping, tried = _moved(task, weights, here, z, task.seeds(first), damping)
+        if known is not None and differences and tried is not None:
+            # One of its own would cost dozens of simulations, the steps tried have been simulated already.
+            told = objective.moments(problem.streams, dispersions, curves)
+            known = known if told is None else secant(known, here.both, tried[0], tried[1] - told.mean)
+        failures = failures + 1 if moved is None else 0
+        if failures == FAILURES:
+            verdict = "stuck"
+            break
+        z = z if moved is None else moved
+        if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
+            jacobians, known = (jacobians[1:], known) if differences else ([], None)
+    if not samples:
+        return Start(number, begun, z, verdict, "the budget was spent before it began")
+    jacobian = np.mean(jacobians, axis=0) if jacobians else known
+    value = score(task, z, dispersions, samples)
+    return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
+
+
+def _moved(
+    task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float
+) -> tuple[np.ndarray | None, float, tuple[np.ndarray, np.ndarray] | None]:
+    """The first step that lowers the misfit under the same seeds, the damping to go on with, and the last step tried
+    with the mean counts that it led to."""
+    problem, both = task.problem, here.both
+    longest = LONGEST * prior_deviation(problem.parameters)
+    tried = None
+    for _ in range(TRIES):
+        step = -np.linalg.solve(both + damping * np.diag(np.diag(both)), here.gradient)
+        step = step / max(1.0, float(np.max(np.abs(step) / longest)))
+        if not task.budget.take(task.realizations):
+            break
+        curves = task.machine.curves(z + step, seeds)
+        there = objective.moments(problem.streams, weights.dispersions, curves)
+        tried = tried if there is None else (step, there.mean)
+        value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
+        expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
+        if value < here.value:
+            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2), tried
+        damping = max(damping, FIRST_DAMPING / 10) * 6
+    return None, FIRST_DAMPING, tried  # other seeds may allow what these did not
+
+
+def secant(jacobian: np.ndarray, both: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """The Jacobian that tells the change of a step rightly, and differs least from the one that there was.
+
+    J + (change - J step) step^T M / (step^T M step),    M the posterior's information
+
+    (Broyden 1965, Math. Comput. 19, equation 4.5, in the posterior's metric)
+
+    >>> secant(np.zeros((1, 2)), np.eye(2), np.array([2.0, 0.0]), np.array([6.0]))
+    array([[3., 0.]])
+    """
+    along = both @ step
+    return jacobian + np.outer(change - jacobian @ step, along / (step @ along))
+
+
+def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:
+    """Minus the log of likelihood times prior, under seeds that all starts share."""
+    problem = task.problem
+    task.budget.spent += task.realizations
+    found = objective.moments(problem.streams, dispersions, task.machine.curves(z, task.seeds(LAST)))
+    if found is None:
+        return math.inf
+    covariance = objective.shrunk_covariance([*pool, found.samples])
+    weights = objective.weigh(problem, dispersions, covariance, found.number)
+    return objective.score(problem.streams, weights, found) + objective.prior(problem.parameters, z)[0]
+
+
+def _line(number: int, iteration: int, here: System, spent: int) -> str:
+    step, chance = here.squared_step**0.5, here.squared_chance**0.5
+    lengths = f"step {step:.2g} posterior deviations ({chance:.2g} from chance)"
+    return f"start {number}, iteration {iteration}: misfit {here.value:.4g}, {lengths}, {spent:,} simulations"
+
+
+def _why(problem: Problem, z: np.ndarray, curves: np.ndarray, tangents: np.ndarray) -> str:
+    """Why a point cannot be gone on from."""
+    where = ", ".join(f"{name} = {value:.4g}" for name, value in zip(problem.names, problem.values(z), strict=True))
+    if not np.isfinite(curves).all():
+        return f"a simulated count is not finite at {where}"
+    if not np.isfinite(tangents).all():
+        return f"a derivative is not finite at {where}"
+    return f"nearly all realizations died out at {where}"
