@@ -19,6 +19,7 @@ from jax import lax
 from lpm.kernels import bits, ranks, shadows
 
 LARGEST_HOUSEHOLD = 31  # a household is read as a window of at most 31 bits
+LARGEST_PAIR = 0xFFFF  # members of a group of which two sets of flags are counted in one integer
 
 
 @jax.tree_util.register_dataclass
@@ -78,12 +79,14 @@ class Groups:
         group: (n,) int32, the group of each agent; the number of groups stands for none.
         size: (groups,) int32, members in each, those of other ranks included.
         shared: which groups have members on other ranks; None on one process.
+        most: members of the largest group, those of other ranks included, static; at least that.
     """
 
     rows: tuple[jax.Array, ...]
     group: jax.Array
     size: jax.Array
     shared: ranks.Shared | None = None
+    most: int = dataclasses.field(default=LARGEST_PAIR, metadata={"static": True})
 
 
 def household_counts(words: jax.Array, households: Households) -> jax.Array:
@@ -150,18 +153,17 @@ def _own_sums(values: jax.Array, groups: Groups) -> jax.Array:
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
     """How many flagged members each group has: (groups,) int32."""
     counts = jnp.concatenate([_count(lambda members: bits.lookup(words, members), row) for row in groups.rows])
-    return ranks.total(counts, groups.shared)
+    return ranks.total(counts.astype(jnp.int32), groups.shared)
 
 
 def group_counts_of_two(words: tuple[jax.Array, jax.Array], groups: Groups) -> tuple[jax.Array, jax.Array]:
-    """As `group_counts`, for two sets of flags in one pass over the members: a member is looked up in both at once.
-
-    Both counts share one integer, so a group has less than 65,536 members.
-    """
+    """As `group_counts`, for two sets of flags in one pass over the members: a member is looked up in both at once."""
+    if groups.most > LARGEST_PAIR:
+        return group_counts(words[0], groups), group_counts(words[1], groups)
     pairs = bits.interleave(*words)
     both = jnp.concatenate([_count(lambda members: bits.lookup_pair(pairs, members), row) for row in groups.rows])
     both = ranks.total(both, groups.shared)
-    return both & 0xFFFF, both >> 16
+    return (both & 0xFFFF).astype(jnp.int32), (both >> 16).astype(jnp.int32)
 
 
 def _count(look_up: Callable[[jax.Array], jax.Array], row: jax.Array) -> jax.Array:
@@ -174,7 +176,7 @@ def _count(look_up: Callable[[jax.Array], jax.Array], row: jax.Array) -> jax.Arr
         parts.append(short.reshape(whole // 32, width).sum(0, dtype=jnp.uint32))
     if members > whole:
         parts.append(look_up(row[whole:]).sum(0, dtype=jnp.uint32))
-    return sum(parts[1:], parts[0]).astype(jnp.int32) if parts else jnp.zeros(width, jnp.int32)
+    return sum(parts[1:], parts[0]) if parts else jnp.zeros(width, jnp.uint32)
 
 
 def to_members(values: jax.Array, groups: Groups) -> jax.Array:

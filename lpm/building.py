@@ -57,7 +57,7 @@ class Part:
     Args:
         ranks: all who build it.
         bounds: (ranks + 1,) the number of each rank's first agent, and how many there are; None until somebody knows.
-        halo: whether flags are exchanged with neighbours, or all gathered; None for what moves fewer bytes.
+        halo: whether flags are exchanged with neighbours, or all gathered; None for a halo if that is a quarter of it.
         position: (here,) where each of this rank's agents stands, by number; None for in order.
         met: the networks made.
         moved: for each network whose agents meet those of other ranks, what a step moves.

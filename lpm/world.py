@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
+from lpm.errors import InputError
+from lpm.kernels.graph import Graph
+from lpm.kernels.groups import Households
 from lpm.model import Model
 from lpm.observe import Observable, checked
 from lpm.state import State
@@ -67,6 +71,7 @@ class World:
 
     def __post_init__(self) -> None:
         checked(self.observables)
+        _check_order(self.state.fixed)
         missing = {dim for observable in self.observables for dim in observable.dims} - self.coords.keys()
         if missing:
             raise ValueError(f"world: observables have the dims {sorted(missing)} without labels; add them to `coords`")
@@ -80,3 +85,22 @@ class World:
     def here(self) -> int:
         """How many of them this process has."""
         return int(self.state.fixed["id"].shape[0])
+
+
+def _check_order(fixed: dict[str, Any]) -> None:
+    """Raise if a graph has put the agents in an order of its own, and another network has them in another."""
+    found = jax.tree.leaves(fixed, is_leaf=lambda each: isinstance(each, Graph | Households))
+    homes = [each for each in found if isinstance(each, Households) and each.most > 1]
+    shapes = [_tables(each) for each in found if isinstance(each, Graph) and each.place is None]
+    orders = {each for each in shapes if len(each) > 1}  # of one table nobody was moved; the same graph may come twice
+    if len(orders) > (0 if homes else 1):
+        raise InputError(
+            "world: asked for networks with the same agent at each position, got a graph that sorts its agents by "
+            f"degree beside {'households' if homes else 'another graph'}; write "
+            "`graph = lpm.networks.graph(edges, keep_order=True)` for every graph"
+        )
+
+
+def _tables(graph: Graph) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the tables that have agents."""
+    return tuple(row.shape for row in graph.rows if row.shape[0 if graph.by_agent else 1])

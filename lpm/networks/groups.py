@@ -130,7 +130,8 @@ def laid(ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
     size = size[layout.order]
     filled = tables.fill(keys.astype(np.uint32).view(np.int32), size, layout, blank=len(ids), by_row=False)
     group = np.append(renumber, np.int32(n_groups))[ids]  # -1 takes the last
-    built = Groups(jax.device_put(tuple(filled), may_alias=False), *jax.device_put((group, size.astype(np.int32))))
+    rows, most = jax.device_put(tuple(filled), may_alias=False), int(size.max(initial=0))
+    built = Groups(rows, jax.device_put(group), jax.device_put(size.astype(np.int32)), most=most)
     return built, renumber
 
 
@@ -167,7 +168,8 @@ def some_groups(
     kept = np.empty_like(names)
     kept[renumber] = names
     shared = halos.shared(pairs, renumber[place[pairs // ranks]], rank, ranks)
-    return dataclasses.replace(built, size=jax.device_put(sizes[kept].astype(np.int32)), shared=shared), kept
+    size = jax.device_put(sizes[kept].astype(np.int32))
+    return dataclasses.replace(built, size=size, shared=shared, most=int(sizes.max(initial=0))), kept
 
 
 def who_shares(groups_here: np.ndarray, part: building.Part) -> np.ndarray:

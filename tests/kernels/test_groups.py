@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpm import networks
 from lpm.kernels.bits import pack, pack_host
 from lpm.kernels.groups import (
     Groups,
@@ -155,3 +156,11 @@ def test_household_and_group_counts_agree_on_the_same_households():
     side_by_side = jax.jit(household_counts)(words, households(position, size))
     one_by_one = jax.jit(lambda words, groups: to_members(group_counts(words, groups), groups))(words, scattered)
     np.testing.assert_array_equal(one_by_one, side_by_side)
+
+
+@pytest.mark.parametrize("members", [32_767, 32_768, 65_535, 65_536, 70_000])
+def test_large_groups_are_counted_in_both_sets(members):
+    built, _ = networks.groups(np.zeros(members, int), 1)
+    every, some = np.ones(members, bool), np.arange(members) % 3 == 0
+    one, two = group_counts_of_two((jnp.asarray(pack_host(every)), jnp.asarray(pack_host(some))), built)
+    assert (int(one[0]), int(two[0])) == (members, some.sum())
