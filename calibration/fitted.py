@@ -83,9 +83,8 @@ def read(folder: str | Path, calendar: Calendar) -> Fitted:
         raise InputError(f"{path}: asked for a run with a start date, as the fit had one; write `run.start`") from None
     dispersions = {each["name"]: each["dispersion"] for each in said["streams"]}
     z = np.array(said["z"], np.float64)
-    return Fitted(
-        Path(folder), free, z, results.read_draws(Path(folder)), results.day_of(said.get("last_day")), dispersions
-    )
+    draws = results.read_draws(Path(folder), [each["name"] for each in said["parameters"]])
+    return Fitted(Path(folder), free, z, draws, results.day_of(said.get("last_day")), dispersions)
 
 
 def at_estimate(world: World, fitted: Fitted) -> World:

@@ -160,12 +160,15 @@ def to_arviz(fit: Fit, predictive: Predictive, sample: Sample | None = None) -> 
     return arviz.InferenceData(**groups)
 
 
-def read_draws(folder: Path) -> np.ndarray:
-    """The draws of z from the posterior that `write` wrote, (draws, size) float64."""
+def read_draws(folder: Path, names: Sequence[str]) -> np.ndarray:
+    """The draws of z from the posterior that `write` wrote, (draws, size) float64, a column for each name.
+
+    A store lists its arrays as the file system does, in any order: fit.json knows the order of z.
+    """
     import xarray as xr
 
     found = xr.open_zarr(folder / STORE, group="unconstrained_posterior", consolidated=False)
-    return np.stack([np.asarray(values).ravel() for values in found.data_vars.values()], axis=1)
+    return np.stack([np.asarray(found[name]).ravel() for name in names], axis=1)
 
 
 def last_day(fit: Fit) -> str | int:

@@ -6,9 +6,11 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import lpm
 from lpm import Calendar, InputError, calibration, cli
@@ -85,7 +87,16 @@ def test_days_of_a_fit_move_with_the_start_of_a_run() -> None:
     assert results.parameter_of(results._plain(results.described(parameter, first)), later).days == (10, 17)
 
 
-def test_a_written_fit_is_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", [1, -1])
+def test_a_written_fit_is_read_again_whatever_order_its_arrays_are_listed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    def in_order(*args: Any, **keywords: Any) -> xr.Dataset:
+        found = opened(*args, **keywords)
+        return found[sorted(found.data_vars)[::listed]]
+
+    opened = xr.open_zarr
+    monkeypatch.setattr(xr, "open_zarr", in_order)
     fit = calibration.fit(growth.problem(), realizations=2, starts=1)
     predictive = calibration.predict(fit, 20)
     results.write(fit, predictive, checks.check(fit, predictive, repeats=0), tmp_path)
