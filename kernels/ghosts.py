@@ -212,18 +212,34 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
     return _infected_by_rates(shadow, flow, hazard, exposure, classes)
 
 
+def _latent_steps(shadow: Shadow, susceptible: int, classes: Classes) -> jax.Array:
+    """Mean steps from an infection until it infects, () float32: those in stages that lead to others which infect."""
+    infecting = {k for kinds in classes for k in kinds}
+    latent: set[int] = set()
+    while True:
+        to = {origin for origin, target in shadow.moves if target in infecting | latent} - infecting - {susceptible}
+        if to <= latent:
+            break
+        latent |= to
+    course = shadow.course
+    # Stages that nobody leaves by himself (the recovered, who are vaccinated, say) lead nowhere.
+    each = (jnp.where(course.leaves[k] > 0, course.lasting(k), 0) for k in sorted(latent))
+    return sum(each, start=jnp.float32(0))
+
+
 def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, classes: Classes) -> Flow:
     (susceptible,) = flow.kinds
     stayed = ((flow.value == susceptible) & (exposure.happens == 0)).astype(jnp.uint8)
     lasting = jnp.float32(0)
     for weight, kinds in zip(exposure.weights, classes, strict=True):
         lasting = sum((weight * shadow.course.lasting(k) for k in kinds), start=lasting)
+    latent = _latent_steps(shadow, susceptible, classes)
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
     jumps = tuple(_jumps(layer) for layer in exposure.contacts)
     family = tuple(
-        families.family(layer.network, own[0], stayed, lasting, exposure.chance)
+        families.family(layer.network, own[0], stayed, lasting, latent, exposure.chance)
         for layer, own in zip(exposure.contacts, jumps, strict=True)
     )
 
