@@ -54,6 +54,8 @@ class Parameter:
         walk: standard deviation of the change of z from one day's value to the next's; inf for independent values.
         relative: the parameter multiplies the target's own values instead of replacing them.
         start: where the first start of a fit begins, one value or one for each entry; () for the prior's middle.
+        covariate: (step, x) of a series x > 0 over time, ascending, each of which holds until the next: the target,
+            whose first axis is then time, is multiplied by x^theta. () if there is none.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Parameter:
     walk: float = math.inf
     relative: bool = False
     start: tuple[float, ...] = ()
+    covariate: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         problem = mistaken(self)
@@ -90,6 +93,13 @@ def mistaken(parameter: Parameter) -> str | None:
         return (
             f"asked for a start within the bounds {low:g} and {high:g}, got {list(parameter.start)}; write one between"
         )
+    if parameter.covariate and (parameter.days or parameter.entries > 1):
+        return (
+            "asked for one value with a `covariate`, got one for each of several days or entries; write two parameters"
+        )
+    wrong = [x for _, x in parameter.covariate if not (math.isfinite(x) and x > 0)]
+    if wrong:
+        return f"asked for a `covariate` above 0, got {wrong[0]:g}; write it relative to a usual value of 1"
     if prior.shape in ("uniform", "beta") and not bounded:
         return (
             f"asked for two finite bounds with a {prior.shape} prior, got {low:g} and {high:g}; "
@@ -237,6 +247,16 @@ def to_params(parameters: Sequence[Parameter], z: jax.Array, params: Any) -> Any
 def _written(parameter: Parameter, theta: jax.Array, own: jax.Array, target: str) -> jax.Array:
     """What comes in the place of a target's own values."""
     factor = own if parameter.relative else jnp.ones_like(own)
+    if parameter.covariate:
+        if not own.ndim:
+            raise ValueError(
+                f"parameter {parameter.name}: asked for a target over time with a `covariate`, got {target}, which is "
+                "one number; write a target whose first axis is time, such as `contacts`"
+            )
+        steps, x = (np.array(part) for part in zip(*parameter.covariate, strict=True))
+        at = np.searchsorted(steps, np.arange(own.shape[0]), side="right")
+        logarithm = jnp.asarray(np.log(np.concatenate([[1.0], x]))[at], jnp.float32)
+        return own * jnp.exp(theta[0] * logarithm).reshape((-1,) + (1,) * (own.ndim - 1))
     if parameter.days:
         if not own.ndim or own.shape[0] <= max(parameter.days):
             raise ValueError(

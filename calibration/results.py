@@ -250,8 +250,14 @@ def write(
 
 def described(parameter: Parameter, calendar: Calendar) -> dict[str, Any]:
     """A parameter for JSON; its days are dates if the calendar has them."""
-    days = [calendar.start + datetime.timedelta(days=day) if calendar.start else day for day in parameter.days]
-    return dataclasses.asdict(parameter) | {"days": [str(day) if calendar.start else day for day in days]}
+
+    def said(step: int) -> str | int:
+        return str(calendar.start + datetime.timedelta(days=step)) if calendar.start else step
+
+    over_time = {"days": [said(step) for step in parameter.days]}
+    return (
+        dataclasses.asdict(parameter) | over_time | {"covariate": [(said(step), x) for step, x in parameter.covariate]}
+    )
 
 
 def day_of(value: str | int | None) -> datetime.date | int | None:
@@ -266,6 +272,7 @@ def parameter_of(said: dict[str, Any], calendar: Calendar) -> Parameter:
     none = {"low": -math.inf, "high": math.inf, "walk": math.inf}
     rest: dict[str, Any] = {name: none[name] if said[name] is None else said[name] for name in none}
     rest["start"] = tuple(said.get("start", ()))
+    rest["covariate"] = tuple((calendar.step_of(day_of(day)), x) for day, x in said.get("covariate", ()))  # type: ignore[arg-type]
     return Parameter(**said | rest | {"prior": Prior(**prior), "targets": tuple(said["targets"]), "days": days})
 
 

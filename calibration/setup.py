@@ -18,7 +18,7 @@ from lpm.calibration.parameters import Parameter, Prior
 from lpm.calibration.problem import Problem, Tree
 from lpm.calibration.tables import Counts
 from lpm.errors import InputError
-from lpm.fit_settings import CalibrateSection, DataSection, ParameterSection
+from lpm.fit_settings import CovariateSection, DataSection, ParameterSection
 from lpm.schema_check import unknown
 from lpm.settings import Calendar
 from lpm.world import World
@@ -45,7 +45,7 @@ def problem_of(config: Config, world: World) -> Problem:
         raise InputError(document.problems)
     streams = _streams(config, world, document)
     tree = Tree(world.params, observation.first_parameters(streams))
-    free = _parameters(config.calibrate, config.run.calendar, tree, document)
+    free = _parameters(config, tree, document)
     if document.problems:
         raise InputError(document.problems)
     section = config.calibrate
@@ -145,15 +145,8 @@ def _table(config: Config, item: DataSection, path: tuple[str | int, ...], docum
     if item.time is None:
         document.report(path, "asked for `time` with a `file`, got none; write the name of its column")
         return None
-    folders = [config.path.parent, Path(str(importlib.resources.files("lpm") / "data"))]
-    folders += [Path(os.environ["LPM_DATA_DIR"])] if os.environ.get("LPM_DATA_DIR") else []
-    file = next((folder / item.file for folder in folders if (folder / item.file).is_file()), None)
+    file = _file(config, item.file, path, document)
     if file is None:
-        document.report(
-            (*path, "file"),
-            f"asked for a CSV or parquet file, got {item.file!r}, which is in none of {', '.join(map(str, folders))}; "
-            "write its path from the config's folder on, or name its folder in the environment variable LPM_DATA_DIR",
-        )
         return None
     return tables.read_counts(
         file,
@@ -166,9 +159,24 @@ def _table(config: Config, item: DataSection, path: tuple[str | int, ...], docum
     )
 
 
-def _parameters(section: CalibrateSection, calendar: Calendar, tree: Tree, document: Document) -> tuple[Parameter, ...]:
+def _file(config: Config, name: str, path: tuple[str | int, ...], document: Document) -> Path | None:
+    """The file of that name, or None after reporting where it was looked for."""
+    folders = [config.path.parent, Path(str(importlib.resources.files("lpm") / "data"))]
+    folders += [Path(os.environ["LPM_DATA_DIR"])] if os.environ.get("LPM_DATA_DIR") else []
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if file is None:
+        document.report(
+            (*path, "file"),
+            f"asked for a CSV or parquet file, got {name!r}, which is in none of {', '.join(map(str, folders))}; "
+            "write its path from the config's folder on, or name its folder in the environment variable LPM_DATA_DIR",
+        )
+    return file
+
+
+def _parameters(config: Config, tree: Tree, document: Document) -> tuple[Parameter, ...]:
     """The free parameters, each checked against the world."""
-    found: list[Parameter] = []
+    section, calendar, found = config.calibrate, config.run.calendar, list[Parameter]()
+    assert section is not None
     if not section.parameters:
         document.report(("calibrate", "parameters"), "asked for free parameters, got none; write at least one")
     for number, item in enumerate(section.parameters):
@@ -185,16 +193,38 @@ def _parameters(section: CalibrateSection, calendar: Calendar, tree: Tree, docum
         if len(document.problems) > before:
             continue
         try:
-            parameter = _parameter(item, tuple(targets), calendar)
+            covariate = _covariate(config, item.covariate, (*path, "covariate"), document)
+            if covariate is None:
+                continue
+            parameter = _parameter(item, tuple(targets), calendar, covariate)
             size = parameter.size
             jax.eval_shape(lambda z, p=parameter: parameters.to_params([p], z, tree), jnp.zeros(size, jnp.float32))
             found.append(parameter)
+        except InputError as error:
+            document.problems += error.problems
         except ValueError as error:
             document.report(path, str(error).removeprefix(f"parameter {item.name}: "))
     return tuple(found)
 
 
-def _parameter(item: ParameterSection, targets: tuple[str, ...], calendar: Calendar) -> Parameter:
+def _covariate(
+    config: Config, section: CovariateSection | None, path: tuple[str | int, ...], document: Document
+) -> tuple[tuple[int, float], ...] | None:
+    """(step, value) of a parameter's series, () if it has none; None after reporting that its file is missing."""
+    if section is None:
+        return ()
+    file = _file(config, section.file, (*path, "file"), document)
+    if file is None:
+        return None
+    table, calendar = tables.read_counts(file, time=section.time, column=section.column), config.run.calendar
+    last = math.inf if section.until is None else calendar.step_of(section.until)
+    steps = (calendar.step_of(day) for day in table.times)
+    return tuple((step, float(x)) for step, x in zip(steps, table.values[:, 0], strict=True) if step <= last)
+
+
+def _parameter(
+    item: ParameterSection, targets: tuple[str, ...], calendar: Calendar, covariate: tuple[tuple[int, float], ...]
+) -> Parameter:
     prior = item.prior
     days = tuple(calendar.step_of(day) for day in item.from_)
     if any(not 0 <= day < calendar.steps for day in days) or list(days) != sorted(set(days)):
@@ -215,4 +245,5 @@ def _parameter(item: ParameterSection, targets: tuple[str, ...], calendar: Calen
         walk=math.inf if item.walk is None else item.walk,
         relative=item.relative,
         start=(item.start,) if isinstance(item.start, float | int) else item.start,
+        covariate=covariate,
     )

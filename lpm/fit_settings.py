@@ -29,6 +29,23 @@ class PriorSection:
 
 
 @dataclasses.dataclass(frozen=True)
+class CovariateSection:
+    """A series over time that a parameter is the exponent of.
+
+    Args:
+        file: CSV or parquet beside the config, shipped with lpm, or in the folder that LPM_DATA_DIR names.
+        time: column of dates or day numbers; a value holds until the next.
+        column: column of the series, all above 0; 1 leaves a target as it is, as do days before the first.
+        until: last day that is used; its value holds from then on. All if left out.
+    """
+
+    file: str
+    time: str
+    column: str
+    until: Day | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ParameterSection:
     """A free parameter.
 
@@ -43,6 +60,8 @@ class ParameterSection:
         from_: days from which it has a value each; the target's first axis is then time.
         start: where the first start begins, a value, or one for each day under `from`; the prior's middle if left out.
         walk: standard deviation of the change from one such value to the next, on the scale without bounds.
+        covariate: a series x over time, such as mobility: the target's own values, or those that parameters above give
+            it, are multiplied by x to the power of this parameter. The target's first axis is then time.
     """
 
     name: str
@@ -54,6 +73,7 @@ class ParameterSection:
     from_: tuple[Day, ...] = ()
     start: Finite | tuple[Finite, ...] = ()
     walk: Level | None = None
+    covariate: CovariateSection | None = None
 
 
 @dataclasses.dataclass(frozen=True)

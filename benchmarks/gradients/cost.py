@@ -34,12 +34,16 @@ RESULT = Path(__file__).parent / "results" / "cost.json"
 SEED = 1000
 MILLION, FEW = 1_000_000, 4_000
 STEPS = {"layers": 20, "graph": 21}
-KINDS = {"layers": ("plain", "primal", "jvp", "ten_jvps", "gradient"), "graph": ("plain", "gradient")}
+KINDS = {
+    "layers": ("plain", "primal", "jvp", "ten_jvps", "ten_differences", "gradient"),
+    "graph": ("plain", "gradient"),
+}
 MEANINGS = {
     "plain": "without derivatives",
     "primal": "that could carry derivatives, and carries none",
     "jvp": "one derivative, forwards",
     "ten_jvps": "ten derivatives, forwards, as `jacobian` finds them",
+    "ten_differences": "ten derivatives, by differences of order 2, as `jacobian` finds them",
     "gradient": "value and gradient, backwards",
 }
 
@@ -74,6 +78,14 @@ def kind_of_run(kind: str, made: World, steps: int) -> Callable[..., Any]:
     def jvps(params: Any, state: Any) -> Any:
         return each_direction(lambda direction: forwards(params, state, direction), _directions(params, 10), state)
 
+    def differences(params: Any, state: Any) -> Any:
+        moved = [params]
+        for number in range(10):
+            step = jax.tree.map(lambda d, number=number: 0.05 * d[number], _directions(params, 10))
+            moved += [jax.tree.map(op, params, step) for op in (jnp.add, jnp.subtract)]
+        stacked = jax.tree.map(lambda *each: jnp.stack(each), *moved)
+        return jax.lax.map(lambda p: curve(p, state, None), stacked)
+
     def loss(params: Any, state: Any) -> jax.Array:
         return ((curve(params, state, "cavity") / made.agents) ** 2).sum()
 
@@ -82,6 +94,7 @@ def kind_of_run(kind: str, made: World, steps: int) -> Callable[..., Any]:
         "primal": lambda params, state: curve(params, state, "cavity"),
         "jvp": lambda params, state: forwards(params, state, params),
         "ten_jvps": jvps,
+        "ten_differences": differences,
         "gradient": jax.value_and_grad(loss),
     }[kind]
 

@@ -72,6 +72,7 @@ def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
         Parameter("a", ("x.y", "z"), 0, prior=Prior("gamma", 3, 1), relative=True),
         Parameter("b", ("x.2",), -1, 1, days=(0, 7), walk=0.5),
         Parameter("c", ("c",), prior=Prior("normal", 3, 1)),
+        Parameter("d", ("x.2",), 0, 2, covariate=((-3, 0.5), (4, 1.25))),
     ],
 )
 @pytest.mark.parametrize("calendar", [CALENDAR, Calendar(12, datetime.date(2020, 3, 1))])

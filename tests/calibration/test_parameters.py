@@ -109,6 +109,8 @@ def test_a_random_walk_is_drawn_to_its_last_value() -> None:
         ({"low": 0, "prior": Prior("gamma", -1, 1)}, "mean within the bounds"),
         ({"prior": Prior("lognormal", 1, 1)}, "write `low: 0`"),
         ({"low": 0, "high": 1, "prior": Prior("beta", 0.5, 0.9)}, "write a smaller one"),
+        ({"low": 0, "high": 1, "covariate": ((0, 0.5),), "days": (0, 3)}, "write two parameters"),
+        ({"low": 0, "high": 1, "covariate": ((0, 1.0), (1, 0.0))}, "a `covariate` above 0, got 0"),
     ],
 )
 def test_a_mistaken_parameter_is_told(settings: dict[str, float], said: str) -> None:
@@ -128,3 +130,24 @@ def test_an_unknown_path_names_the_nearest(target: str, said: str) -> None:
 def test_a_target_without_time_cannot_change_over_time() -> None:
     with pytest.raises(ValueError, match="whose first axis is no such time"):
         to_params([Parameter("rate", ("rate",), 0, 2, days=(0, 3))], jnp.zeros(2), TREE)
+
+
+def test_a_covariate_is_raised_to_the_power_of_its_parameter() -> None:
+    """On top of what an earlier parameter gives the target; days before the first value are left as they are."""
+    tree = {"contacts": jnp.full((5, 2), 3.0)}
+    free = [
+        Parameter("level", ("contacts.1",), 0, prior=Prior("lognormal", 1, 1), days=(0,)),
+        Parameter("response", ("contacts.1",), 0, prior=Prior("lognormal", 1, 1), covariate=((1, 0.5), (3, 2.0))),
+    ]
+    z = jnp.log(jnp.array([0.8, 1.5]))
+    expected = 0.8 * np.array([1, 0.5, 0.5, 2, 2]) ** 1.5
+    np.testing.assert_allclose(to_params(free, z, tree)["contacts"][:, 1], expected, rtol=1e-6)
+    np.testing.assert_array_equal(to_params(free, z, tree)["contacts"][:, 0], 3)
+    slope = jax.jacfwd(lambda z: to_params(free, z, tree)["contacts"][3, 1])(z)
+    np.testing.assert_allclose(slope, expected[3] * np.array([1, 1.5 * np.log(2)]), rtol=1e-5)
+
+
+def test_a_covariate_asks_for_a_target_over_time() -> None:
+    parameter = Parameter("response", ("rate",), 0, 2, covariate=((0, 0.5),))
+    with pytest.raises(ValueError, match="whose first axis is time, such as `contacts`"):
+        to_params([parameter], jnp.zeros(1), TREE)

@@ -27,6 +27,6 @@ def test_accuracy_compares_rules_with_differences() -> None:
 def test_cost_measures_every_kind_of_run() -> None:
     lines = small("cost.py").splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        *(f"layers, {kind}" for kind in ("plain", "primal", "jvp", "ten_jvps", "gradient")),
+        *(f"layers, {kind}" for kind in ("plain", "primal", "jvp", "ten_jvps", "ten_differences", "gradient")),
         *(f"graph, {kind}" for kind in ("plain", "gradient")),
     ]

@@ -47,8 +47,9 @@ def test_bands_keep_their_totals():
 
 
 def test_every_figure_names_its_source():
-    files = [*NEW_YORK_CITY.glob("*.csv"), resources.files("lpm") / "data" / "nyc_admissions_weekly.csv"]
-    assert len(files) == len(FILES) + 2
+    series = ("nyc_admissions_weekly.csv", "nyc_mobility_weekly.csv")
+    files = [*NEW_YORK_CITY.glob("*.csv"), *(resources.files("lpm") / "data" / name for name in series)]
+    assert len(files) == len(FILES) + 3
     for path in files:
         assert all(row["source"].strip() for row in read(path)), path
 
