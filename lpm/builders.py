@@ -78,7 +78,8 @@ def imported(model: str, folder: Path = Path()) -> Builder:
     if not callable(build):
         own = [each for each, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         functions = [each for each in own if inspect.isfunction(getattr(module, each)) and not each.startswith("_")]
-        raise InputError(unknown(name, functions, f"function of {source}"))
+        builders = [each for each in functions if len(inspect.signature(getattr(module, each)).parameters) == 2]
+        raise InputError(unknown(name, builders, f"builder of {source}"))
     return Builder(
         build, _settings_of(build, model), getattr(module, "check", None), str(getattr(module, "__file__", source))
     )
