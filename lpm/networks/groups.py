@@ -36,12 +36,24 @@ def households(household_ids: np.ndarray) -> Households:
     >>> household_sizes(home)
     Array([2, 2, 1, 3, 3, 3], dtype=uint8)
     """
-    ids = checked_ids("households", household_ids)
+    ids, first = checked_ids("households", household_ids), 0
     if (part := building.part()) is not None:
-        ids = own_households(ids, part)
+        if part.bounds is None or len(ids) != part.here:
+            laid_out(ids)  # of all agents: every rank finds the same mistakes
+        ids, first = own_households(ids, part), part.first
+    begin, size = laid_out(ids, first)
+    if part is not None:
+        check_on_one_rank(ids[begin], part)
+    position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
+    sizes = np.repeat(size.astype(np.uint8), size)
+    return side_by_side(position, sizes)
+
+
+def laid_out(ids: np.ndarray, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Where each household begins and how many members it has; `first` is the number of the first agent."""
     if len(ids) and ids.min() < 0:
         agent = int(np.argmin(ids))
-        got = f"got {ids[agent]} for agent {agent}"
+        got = f"got {ids[agent]} for agent {first + agent}"
         raise InputError(
             f"households: asked for numbers not below 0, {got}; give who lives alone a household of their own"
         )
@@ -49,16 +61,15 @@ def households(household_ids: np.ndarray) -> Households:
     size = np.diff(begin, append=np.int32(len(ids)))
     names = ids[begin]
     if np.any(names[1:] < names[:-1]):
-        check_together(names, begin)
+        check_together(names, begin, first)
     if len(size) and size.max() > LARGEST_HOUSEHOLD:
         big = int(np.argmax(size))
-        got = f"got {size[big]} in household {names[big]} (agents {begin[big]} to {begin[big] + size[big] - 1})"
+        agents = f"agents {first + begin[big]} to {first + begin[big] + size[big] - 1}"
         raise InputError(
-            f"households: asked for at most {LARGEST_HOUSEHOLD} members, {got}; use groups() for institutions"
+            f"households: asked for at most {LARGEST_HOUSEHOLD} members, got {size[big]} in household {names[big]} "
+            f"({agents}); use groups() for institutions"
         )
-    position = np.arange(len(ids), dtype=np.int32) - np.repeat(begin, size)
-    sizes = np.repeat(size.astype(np.uint8), size)
-    return side_by_side(position, sizes)
+    return begin, size
 
 
 def own_households(ids: np.ndarray, part: building.Part) -> np.ndarray:
@@ -73,13 +84,26 @@ def own_households(ids: np.ndarray, part: building.Part) -> np.ndarray:
     return own
 
 
-def check_together(names: np.ndarray, begin: np.ndarray) -> None:
+def check_on_one_rank(names: np.ndarray, part: building.Part) -> None:
+    """Raise on every rank if a household has members on two."""
+    pairs, ranks = who_shares(names.astype(np.int64), part), part.ranks.count
+    torn = np.flatnonzero(np.diff(pairs // ranks) == 0)
+    mine = pairs[torn[0] : torn[0] + 2].tolist() if len(torn) else []  # each household * ranks + rank
+    found = next((each for each in part.ranks.all(mine) if each), None)
+    if found:
+        raise InputError(
+            f"households: asked for members side by side, got household {found[0] // ranks} on the ranks "
+            f"{found[0] % ranks} and {found[1] % ranks}; sort the agents by household"
+        )
+
+
+def check_together(names: np.ndarray, begin: np.ndarray, first: int = 0) -> None:
     """Raise if a household's name occurs in two runs."""
     order = np.argsort(names, kind="stable")
     again = np.flatnonzero(names[order][1:] == names[order][:-1])
     if len(again):
         one, other = order[again[0]], order[again[0] + 1]
-        got = f"got household {names[one]} at agent {begin[one]} and again at {begin[other]}"
+        got = f"got household {names[one]} at agent {first + begin[one]} and again at {first + begin[other]}"
         more = f" and {len(again) - 1} more" if len(again) > 1 else ""
         write = "sort the agents by household: order = np.argsort(household_ids, kind='stable')"
         raise InputError(f"households: asked for members side by side, {got}{more}; {write}")
@@ -96,7 +120,8 @@ def groups(group_ids: np.ndarray, n_groups: int) -> tuple[Groups, np.ndarray]:
 
     Returns:
         `lpm.kernels.groups.Groups`, and `renumber`, (n_groups,) int32, the new number of each group: what is known of
-        the groups follows by `new = np.empty_like(old); new[renumber] = old`.
+        the groups follows by `new = np.empty_like(old); new[renumber] = old`. On several ranks it is the identity: the
+        groups are numbered anew when the world is complete.
 
     Raises:
         InputError: if a group is out of range.

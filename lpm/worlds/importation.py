@@ -76,9 +76,9 @@ def few_imports(expected: float) -> tuple[str, ...]:
     """A caution if so few infections come from outside that an epidemic may not begin at all."""
     if not 0 < expected < 20:
         return ()
-    told = f"{expected:.2g}"
+    told = "1 infection is" if round(expected, 1) == 1 else f"{expected:.2g} infections are"
     return (
-        f"only {told} {'infection is' if told == '1' else 'infections are'} expected to come from outside, in proportion to the people simulated: "
+        f"only {told} expected to come from outside, in proportion to the people simulated: "
         "whether and when an epidemic begins is left to chance. Simulate more people (--agents); raising "
         "settings.importation.0.per_day starts it earlier than in the whole city, so that it no longer meets the data",
     )

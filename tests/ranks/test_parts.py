@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lpm import building, networks, parts, populations
+from lpm import InputError, building, networks, parts, populations
 from lpm.building import Whole
 from lpm.config import build_world, load
 from lpm.fingerprints import checksum, of_world
@@ -116,6 +116,36 @@ def test_people_and_edges_from_files_are_cut_and_said_to_be_held_whole(tmp_path:
         found = on(3, lambda ranks, config=config: parts.built(config, ranks))
         alike(build_world(config), found)
         assert all(each.share and "first made for all agents" in each.share.built for each in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [((37, -1), "got -1 for agent 37"), ((37, 2), "got household 2 at agent"), ((slice(20, 60), 9), "agents 18 to 59")],
+)
+def test_a_mistake_in_households_is_told_by_the_agents_own_numbers(changed: tuple, said: str) -> None:
+    homes = np.repeat(np.arange(40), 2)
+    homes[changed[0]] = changed[1]
+
+    def build(ranks):
+        with building.on(ranks):
+            return networks.households(homes)
+
+    for count in (2, 3):
+        with pytest.raises(InputError, match=said):
+            on(count, build)
+
+
+def test_a_household_on_ranks_that_are_not_neighbours_is_told() -> None:
+    def build(ranks):
+        with building.on(ranks) as part:
+            part.divide(30)
+            own = np.arange(part.first, part.end) // 2
+            if ranks.rank == 2:
+                own[-2:] = 1
+            return networks.households(own)
+
+    with pytest.raises(InputError, match="household 1 on the ranks 0 and 2"):
+        on(3, build)
 
 
 def test_households_stay_whole() -> None:
