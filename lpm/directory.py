@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def publish(file: Path, content: bytes) -> None:
+    """Write a file that appears as a whole, and reaches the disk."""
+    part = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
+    part.write_bytes(content)
+    sync(part)
+    part.replace(file)
 
 
 @contextlib.contextmanager

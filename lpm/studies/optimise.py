@@ -20,6 +20,7 @@ import numpy as np
 
 from lpm import config as configs
 from lpm.config import Config, build_world
+from lpm.directory import publish
 from lpm.engine import simulate
 from lpm.errors import InputError
 from lpm.kernels import random
@@ -30,7 +31,6 @@ from lpm.studies.dials import Dials, closed_days
 from lpm.studies.draws import Draws
 from lpm.studies.objective import Found, Problem, Risk
 from lpm.studies.outcomes import UnitCost
-from lpm.studies.records import publish
 from lpm.studies.search import affordable, beside, descend, difference, simplex
 from lpm.trial import agents_setting
 from lpm.world import World

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lpm import store
-from lpm.directory import sync
+from lpm.directory import publish, sync
 from lpm.errors import InputError
 from lpm.provenance import differences
 from lpm.settings import Calendar
@@ -219,14 +219,6 @@ def read(path: str | Path) -> About:
             f"{file}: asked for what `lpm study` wrote, got something else ({type(error).__name__}: {error}); "
             "run the study in another --out"
         ) from None
-
-
-def publish(file: Path, content: bytes) -> None:
-    """Write a file that appears as a whole, and reaches the disk."""
-    part = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
-    part.write_bytes(content)
-    sync(part)
-    part.replace(file)
 
 
 def write_run(path: Path, unit: Unit, records: Mapping[str, np.ndarray], seconds: float) -> None:
