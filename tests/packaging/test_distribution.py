@@ -54,11 +54,11 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 
 def files_of_the_tree() -> list[Path]:
-    """What must ship: every Python file, all else under lpm/, and the configurations; links are not followed."""
+    """What must ship: every Python file and table, all else under lpm/, and the configurations; links are not followed."""
     found = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            ships = path.suffix == ".py" or folder in ("lpm", "configs")
+            ships = path.suffix in (".py", ".npy") or folder in ("lpm", "configs")
             if path.is_file() and path.resolve() == path and "__pycache__" not in path.parts and ships:
                 found.append(path.relative_to(ROOT))
     return found
