@@ -54,7 +54,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 
 
 def files_of_the_tree() -> list[Path]:
-    """What must ship: every Python file and table, all else under lpm/, and the configurations; links are not followed."""
+    """What must ship: Python files and tables, all else under lpm/, and the configurations; links are not followed."""
     found = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
