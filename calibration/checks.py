@@ -217,7 +217,7 @@ def _of_convergence(fit: Fit) -> list[Finding]:
         text = (
             f"chance in the simulations moves the estimate by {chance:.1f} posterior deviations; raise `realizations`"
         )
-        found.append(Finding(1, text))
+        found.append(Finding(2 if chance > 1 else 1, text))
     if fit.died_out > DIED:
         text = (
             f"{100 * fit.died_out:.0f} % of the epidemics at the fit died out: the rest describe it under a condition"

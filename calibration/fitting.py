@@ -19,7 +19,7 @@ from lpm.calibration.marquardt import LAST, NEAR, descend
 from lpm.calibration.objective import Moments, Weights
 from lpm.calibration.priors import starting_points
 from lpm.calibration.problem import Problem, keys, simulator
-from lpm.calibration.task import Budget, Fit, Row, Start, Task
+from lpm.calibration.task import Budget, Fit, Row, Sample, Start, Task
 from lpm.errors import RunError
 
 SCREENED, FEW = 6, 4  # points tried for each start, with so many realizations each
@@ -36,7 +36,7 @@ def fit(
     budget: float = math.inf,
     seed: int = 0,
     first: np.ndarray | None = None,
-    jacobian: np.ndarray | None = None,
+    sample: Sample | None = None,
     progress: Callable[[str], None] = lambda _: None,
     record: Callable[[Row], None] = lambda _: None,
 ) -> Fit:
@@ -55,8 +55,8 @@ def fit(
         budget: most simulations, each direction of a Jacobian counted as one more; a last look at each end is on top.
         seed: of starts and simulations.
         first: (starts, size) points of z to start from instead.
-        jacobian: (n, size) of the expected counts by z, known from elsewhere; where it fails, own ones are taken, or
-            with differences it is mended by the steps tried.
+        sample: what a fit of a sample has told. Where its Jacobian's steps do not lead down, own ones are taken, but
+            for differences.
         progress: called with a line for each iteration.
         record: called with the numbers of each iteration.
     Returns:
@@ -67,9 +67,9 @@ def fit(
     """
     if realizations < 2 or starts < 1:
         raise ValueError(f"fit: asked for at least 2 realizations and 1 start, got {realizations} and {starts}")
-    task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress, record)
+    task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress, record, sample)
     points = screened(task, starts) if first is None else np.atleast_2d(first)
-    ends = tuple(descend(task, number, z, iterations, jacobian) for number, z in enumerate(points))
+    ends = tuple(descend(task, number, z, iterations) for number, z in enumerate(points))
     best = min(ends, key=lambda end: end.score)
     if not math.isfinite(best.score):
         raise RunError(
@@ -95,8 +95,9 @@ def coarse_to_fine(
 ) -> Fit:
     """Fit a sample of the population from several starts, then go on from the best with everybody.
 
-    Expected counts of a sample, scaled up, are nearly those of the whole. So is their Jacobian, which therefore need
-    not be computed again: with everybody, plain simulations are enough.
+    Expected counts of a sample, scaled up, are nearly those of the whole. So are their Jacobian and, by the sample's
+    share, the covariance of their chance, which therefore need not be computed again: with everybody, a few plain
+    simulations are enough.
 
     Args:
         coarse: the same problem in a smaller world, whose `scale` is smaller alike.
@@ -140,7 +141,7 @@ def coarse_to_fine(
         budget=budget - spent,
         seed=seed,
         first=found.z[None],
-        jacobian=best.jacobian,
+        sample=Sample(best.jacobian, found.curves, share),
         progress=progress,
         record=record,
     )
@@ -167,10 +168,11 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
     """Average the steps of a few further iterations at the end of the best start."""
     problem, z, dispersions = task.problem, best.z, best.dispersions
     seen: list[tuple[Moments, np.ndarray, np.ndarray]] = []
+    told: list[np.ndarray] = []
     mean: System | None = None
     for repeat in range(max(averages, 1)):
         first = LAST + task.realizations * (1 + repeat)
-        simulated = task.simulated(z, first, best.jacobian is None, whatever_is_left=not seen)
+        simulated = task.simulated(z, first, best.jacobian is None, dispersions, whatever_is_left=not seen)
         if simulated is None:
             break
         curves, tangents = simulated
@@ -178,10 +180,11 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         if found is None or not np.isfinite(tangents).all():
             continue
         if not seen:
-            dispersions = objective.dispersions(problem, dispersions, found, 0.0)
+            told = task.told(dispersions)
+            dispersions = objective.dispersions(problem, dispersions, found, 0.0, told)
         jacobian = objective.mean_jacobian(found, tangents) if best.jacobian is None else best.jacobian
         seen.append((found, curves, jacobian))
-        covariance = objective.shrunk_covariance([each.samples for each, _, _ in seen])
+        covariance = objective.shrunk_covariance([*(each.samples for each, _, _ in seen), *told])
         weights = objective.weigh(problem, dispersions, covariance, task.realizations)
         mean = averaged([system(problem, weights, *each, z) for each in seen])
         task.say(f"averaging, {len(seen)}: {_chance(mean)}")

@@ -33,7 +33,11 @@ class System:
     @property
     def both(self) -> np.ndarray:
         """Information of data and prior, with a trace of a ridge so that it can be inverted."""
-        total = self.information + self.prior_information
+        return self.with_share(1.0)
+
+    def with_share(self, share: float) -> np.ndarray:
+        """The same with a share of the data's information."""
+        total = share * self.information + self.prior_information
         return total + 1e-8 * max(float(np.trace(total)), 1e-8) * np.eye(len(total))
 
     @property

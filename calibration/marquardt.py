@@ -1,7 +1,7 @@
 """One start of a fit: Levenberg-Marquardt until the steps are chance.
 
-Each iteration draws fresh seeds, takes one Jacobian and tries steps under those same seeds. A Jacobian that is known
-beforehand is mended by the steps tried, where one of its own would be dear.
+Each iteration draws fresh seeds, takes one Jacobian and tries steps under those same seeds. What a sample's fit has
+told beforehand, its Jacobian and the chance of its epidemics, need not be simulated again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FAILURES = 3  # iterations in turn without a step that lowers the misfit
 LAST = 2**30  # number of the first realization that no start has used
 
 
-def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.ndarray | None = None) -> Start:
-    """One start, until its steps are chance; a Jacobian that is known is used as long as its steps lead down."""
+def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
+    """One start, until its steps are chance; a Jacobian told by a sample is used as long as its steps lead down."""
     problem, begun, damping = task.problem, z, FIRST_DAMPING
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
@@ -42,13 +42,14 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
     axes: np.ndarray | None = None
     verdict: Verdict = "out of iterations"
     quiet = failures = 0
+    known = None if task.sample is None else task.sample.jacobian
     differences = problem.rule == "differences"
     nearly = FAR if differences else NEAR
     for iteration in range(iterations):
         near = bool(history) and history[-1][1] < nearly
         samples, jacobians = (samples, jacobians) if near else ([], [])
         first = task.realizations * (1 + iteration + 1000 * number)
-        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS, axes=axes)
+        simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS, dispersions, axes=axes)
         if simulated is None:
             verdict = "out of budget"
             break
@@ -58,14 +59,15 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
             reason = _why(problem, z, curves, tangents)
             task.say(f"start {number}: dropped: {reason}")
             return Start(number, begun, z, "dropped", reason, history=tuple(history))
-        dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5)
+        told = task.told(dispersions)
+        dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5, told)
         samples = [*samples, found.samples]
         if len(tangents):
             jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
-        weights = objective.weigh(problem, dispersions, objective.shrunk_covariance(samples), found.number)
+        weights = objective.weigh(problem, dispersions, objective.shrunk_covariance([*samples, *told]), found.number)
         mean = np.mean(jacobians, axis=0) if known is None else known
         here = system(problem, weights, found, curves, mean, z)
-        axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.both))
+        axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))
         task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
@@ -74,61 +76,40 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int, known: np.n
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
             break
         before = damping
-        moved, damping, tried = _moved(task, weights, here, z, task.seeds(first), damping)
-        if known is not None and differences and tried is not None:
-            # One of its own would cost dozens of simulations, the steps tried have been simulated already.
-            told = objective.moments(problem.streams, dispersions, curves)
-            known = known if told is None else secant(known, here.both, tried[0], tried[1] - told.mean)
+        moved, damping = _moved(task, weights, here, z, task.seeds(first), damping)
         failures = failures + 1 if moved is None else 0
         if failures == FAILURES:
             verdict = "stuck"
             break
         z = z if moved is None else moved
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
+            # With differences one of its own would cost dozens of simulations, and be no better than the sample's.
             jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not samples:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
     jacobian = np.mean(jacobians, axis=0) if jacobians else known
-    value = score(task, z, dispersions, samples)
+    value = score(task, z, dispersions, [*samples, *task.told(dispersions)])
     return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
 
 
 def _moved(
     task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float
-) -> tuple[np.ndarray | None, float, tuple[np.ndarray, np.ndarray] | None]:
-    """The first step that lowers the misfit under the same seeds, the damping to go on with, and the last step tried
-    with the mean counts that it led to."""
+) -> tuple[np.ndarray | None, float]:
+    """The first step that lowers the misfit under the same seeds, and the damping to go on with."""
     problem, both = task.problem, here.both
     longest = LONGEST * prior_deviation(problem.parameters)
-    tried = None
     for _ in range(TRIES):
         step = -np.linalg.solve(both + damping * np.diag(np.diag(both)), here.gradient)
         step = step / max(1.0, float(np.max(np.abs(step) / longest)))
         if not task.budget.take(task.realizations):
             break
         curves = task.machine.curves(z + step, seeds)
-        there = objective.moments(problem.streams, weights.dispersions, curves)
-        tried = tried if there is None else (step, there.mean)
         value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
         expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
         if value < here.value:
-            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2), tried
+            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2)
         damping = max(damping, FIRST_DAMPING / 10) * 6
-    return None, FIRST_DAMPING, tried  # other seeds may allow what these did not
-
-
-def secant(jacobian: np.ndarray, both: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """The Jacobian that tells the change of a step rightly, and differs least from the one that there was.
-
-    J + (change - J step) step^T M / (step^T M step),    M the posterior's information
-
-    (Broyden 1965, Math. Comput. 19, equation 4.5, in the posterior's metric)
-
-    >>> secant(np.zeros((1, 2)), np.eye(2), np.array([2.0, 0.0]), np.array([6.0]))
-    array([[3., 0.]])
-    """
-    along = both @ step
-    return jacobian + np.outer(change - jacobian @ step, along / (step @ along))
+    return None, FIRST_DAMPING  # other seeds may allow what these did not
 
 
 def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:

@@ -175,13 +175,18 @@ def score(streams: Sequence[Stream], weights: Weights, found: Moments) -> float:
     return float(0.5 * residuals @ residuals + np.log(np.diag(weights.lower)).sum() - best)
 
 
-def dispersions(problem: Problem, old: Sequence[float], found: Moments, share_of_old: float) -> tuple[float, ...]:
-    """The dispersion of each stream where none is fixed: between the old one and what the residuals ask for."""
+def dispersions(
+    problem: Problem, old: Sequence[float], found: Moments, share_of_old: float, told: Sequence[np.ndarray] = ()
+) -> tuple[float, ...]:
+    """The dispersion of each stream where none is fixed: between the old one and what the residuals ask for.
+
+    Samples of the epidemic's chance that are known from elsewhere may be told.
+    """
     streams, size = problem.streams, problem.size
     share = float(problem.epidemic_chance) + 1 / found.number
     total = sum(int((~np.isnan(each.values)).sum()) for each in streams)
     means = of_streams(streams, found.mean)
-    chance, at = share * shrunk_covariance([found.samples]), 0
+    chance, at = share * shrunk_covariance([found.samples, *told]), 0
     result = []
     for each, k, mean in zip(streams, old, means, strict=True):
         own = slice(at, at + each.values.size)

@@ -84,7 +84,7 @@ def profile(
         nonlocal spent
         best, least, damping = z, np.inf, 1e-2
         for _ in range(iterations + 1):
-            curves, slopes = tangents(problem, machine, z, seeds, axes)
+            curves, slopes = tangents(problem, machine, z, seeds, fit.weights.dispersions, axes)
             spent += cost(problem, fit.realizations)
             found = objective.moments(problem.streams, fit.weights.dispersions, curves)
             if found is None or not np.isfinite(slopes).all():

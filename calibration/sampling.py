@@ -120,7 +120,7 @@ def log_density(fit: Fit, seeds: random.Key, shape: np.ndarray) -> Density:
 
     def density(u: np.ndarray) -> tuple[float, np.ndarray]:
         z = fit.z + shape @ u
-        curves, slopes = tangents(problem, machine, z, seeds, SHARE * shape)
+        curves, slopes = tangents(problem, machine, z, seeds, weights.dispersions, SHARE * shape)
         found = objective.moments(problem.streams, weights.dispersions, curves)
         if found is None or not np.isfinite(slopes).all():
             return -math.inf, np.zeros_like(u)

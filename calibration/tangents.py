@@ -2,22 +2,30 @@
 
 Differences are taken along many directions at once. With A a matrix of axes and s_k rows of +-1, orthogonal over k,
 
-    D_k = (X(z + A s_k) - X(z - A s_k)) / 2,    J A = sum_k D_k s_k^T (sum_k s_k s_k^T)^-1
+    D_k = (g(X(z + A s_k)) - g(X(z - A s_k))) / 2,    J A = sum_k D_k s_k^T (sum_k s_k s_k^T)^-1
 
-with the same keys on both sides. Two simulations for each row, and every one of them says something of every
+with the same keys on both sides, and g the scale of `lpm.calibration.likelihoods` on which counts have variance one.
+There an outbreak that chance has on one side alone is a difference of a few units; in counts, times g', which is steep
+near zero, it would be one of hundreds. Two simulations for each row, and every one of them says something of every
 parameter: for p parameters the variance is p times smaller than that of as many differences one parameter at a time
 (Plackett & Burman 1946, Biometrika 33). With A a share of the posterior's root, all directions move the counts about
 as much, and what the data hardly constrain is moved far. Terms of second order cancel.
+
+The posterior is the one that a single epidemic of the world's own size would leave: in a sample, whose chance is larger
+than that of the data's own epidemic, steps are longer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import jax
 import numpy as np
 
+from lpm.calibration import likelihoods
 from lpm.calibration.history import Logged
 from lpm.calibration.priors import prior_deviation
-from lpm.calibration.problem import Problem, Simulator
+from lpm.calibration.problem import Problem, Simulator, of_streams
 from lpm.kernels import random
 
 FIRST = 0.1  # prior deviations along each parameter, while nothing is known of the posterior
@@ -25,17 +33,24 @@ SHARE = 0.7  # posterior deviations along each axis: smaller ones leave more noi
 
 
 def tangents(
-    problem: Problem, machine: Simulator | Logged, z: np.ndarray, keys: random.Key, axes: np.ndarray | None = None
+    problem: Problem,
+    machine: Simulator | Logged,
+    z: np.ndarray,
+    keys: random.Key,
+    dispersions: Sequence[float],
+    axes: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected counts of each realization, (realizations, n), and their derivatives by z, (realizations, size, n).
 
-    By differences, the derivatives of a single realization are noise; their mean over all is what is meant.
+    By differences, the derivatives of a single realization are noise; their mean over all is what is meant, weighed as
+    `lpm.calibration.objective.mean_jacobian` does: they are those of g, over g' at the realization's own counts.
 
     Args:
         problem: whose `rule` says how.
         machine: its simulator.
         z: (size,) where.
         keys: of the realizations.
+        dispersions: of the streams, for g. Of no use to a rule.
         axes: (size, size) A above; a tenth of the prior's deviations if None. Of no use to a rule.
     """
     if problem.rule != "differences":
@@ -54,8 +69,22 @@ def tangents(
     here, plus, minus = np.split(curves, [number, number + len(rows)])
     # Each row's share of the least-squares estimate, times the realizations, so that their mean is the estimate.
     shares = number * rows @ np.linalg.inv(rows.T @ rows) @ np.linalg.inv(axes)
-    of_rows = np.einsum("kp,kn->kpn", shares, (plus - minus) / 2)
-    return here, of_rows.reshape(number, each, size, -1).sum(1)
+    up, down = _of_each(likelihoods.stabilised, problem, dispersions, np.stack([plus, minus]))
+    slope = _of_each(likelihoods.stabilised_slope, problem, dispersions, here)
+    of_rows = np.einsum("kp,kn->kpn", shares, (up - down) / 2).reshape(number, each, size, -1).sum(1)
+    return here, of_rows / slope[:, None]
+
+
+def _of_each(
+    function: Callable[[likelihoods.Likelihood, np.ndarray, float], np.ndarray],
+    problem: Problem,
+    dispersions: Sequence[float],
+    counts: np.ndarray,
+) -> np.ndarray:
+    """A function of likelihoods, applied to each stream's part of counts, (..., n)."""
+    parts = zip(problem.streams, of_streams(problem.streams, counts), dispersions, strict=True)
+    found = [function(each.likelihood, own, k) for each, own, k in parts]
+    return np.concatenate([each.reshape(*counts.shape[:-1], -1) for each in found], axis=-1)
 
 
 def cost(problem: Problem, realizations: int) -> int:

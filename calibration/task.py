@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from lpm.calibration.history import Logged
-from lpm.calibration.objective import Weights
+from lpm.calibration.objective import Weights, moments
 from lpm.calibration.problem import Problem, Simulator, keys
 from lpm.calibration.tangents import cost, tangents
 from lpm.kernels import random
@@ -126,6 +126,21 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """What the fit of a sample of the population tells that of everybody.
+
+    Args:
+        jacobian: (n, size) dm / dz at its end; None if it had none.
+        curves: (realizations, n) expected counts there, scaled up.
+        share: of everybody's agents.
+    """
+
+    jacobian: np.ndarray | None
+    curves: np.ndarray
+    share: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """What all starts of a fit share."""
 
@@ -136,6 +151,17 @@ class Task:
     seed: int
     say: Callable[[str], None]
     record: Callable[[Row], None] = lambda _: None
+    sample: Sample | None = None
+
+    def told(self, dispersions: Sequence[float]) -> list[np.ndarray]:
+        """What a sample's realizations say of the chance in everybody's, as `Moments.samples`.
+
+        Variances of counts relative to their squares go with one over the number of agents.
+        """
+        if self.sample is None:
+            return []
+        found = moments(self.problem.streams, dispersions, self.sample.curves)
+        return [] if found is None else [math.sqrt(self.sample.share) * found.samples]
 
     def seeds(self, first: int) -> random.Key:
         """Keys of fresh realizations."""
@@ -146,6 +172,7 @@ class Task:
         z: np.ndarray,
         first: int,
         derivatives: bool,
+        dispersions: tuple[float, ...],
         whatever_is_left: bool = False,
         axes: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -156,5 +183,5 @@ class Task:
         elif not self.budget.take(spent):
             return None
         if derivatives:
-            return tangents(self.problem, self.machine, z, self.seeds(first), axes)
+            return tangents(self.problem, self.machine, z, self.seeds(first), dispersions, axes)
         return self.machine.curves(z, self.seeds(first)), np.empty((0, 0, 0))

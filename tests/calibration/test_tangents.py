@@ -28,8 +28,8 @@ def test_differences_meet_the_rules_derivative_where_there_is_no_chance() -> Non
     plain = growth.problem(growth.FIRST, growth.GROWTH)
     by_differences = dataclasses.replace(plain, rule="differences")
     z, seeds, machine = np.array([3.0, 0.1]), keys(0, 0, 4), simulator(plain)
-    curves, exact = tangents.tangents(plain, machine, z, seeds)
-    again, found = tangents.tangents(by_differences, machine, z, seeds, np.array([[0.01, 0.0], [0.002, 0.002]]))
+    curves, exact = tangents.tangents(plain, machine, z, seeds, (1.0,))
+    again, found = tangents.tangents(by_differences, machine, z, seeds, (1.0,), np.array([[0.01, 0.0], [0.002, 0.002]]))
     np.testing.assert_allclose(again, curves, rtol=1e-6)
     seen = moments(plain.streams, (1.0,), curves)
     assert seen is not None
