@@ -168,7 +168,6 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
     """Average the steps of a few further iterations at the end of the best start."""
     problem, z, dispersions = task.problem, best.z, best.dispersions
     seen: list[tuple[Moments, np.ndarray, np.ndarray]] = []
-    told: list[np.ndarray] = []
     mean: System | None = None
     for repeat in range(max(averages, 1)):
         first = LAST + task.realizations * (1 + repeat)
@@ -180,11 +179,11 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         if found is None or not np.isfinite(tangents).all():
             continue
         if not seen:
-            told = task.told(dispersions)
-            dispersions = objective.dispersions(problem, dispersions, found, 0.0, told)
+            dispersions = objective.dispersions(problem, dispersions, found, 0.0, task.chance(dispersions, []))
+            found = objective.moments(problem.streams, dispersions, curves) or found
         jacobian = objective.mean_jacobian(found, tangents) if best.jacobian is None else best.jacobian
         seen.append((found, curves, jacobian))
-        covariance = objective.shrunk_covariance([*(each.samples for each, _, _ in seen), *told])
+        covariance = objective.shrunk_covariance(task.chance(dispersions, [each for _, each, _ in seen]))
         weights = objective.weigh(problem, dispersions, covariance, task.realizations)
         mean = averaged([system(problem, weights, *each, z) for each in seen])
         task.say(f"averaging, {len(seen)}: {_chance(mean)}")

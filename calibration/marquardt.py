@@ -37,7 +37,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
     problem, begun, damping = task.problem, z, FIRST_DAMPING
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
-    samples: list[np.ndarray] = []
+    pool: list[np.ndarray] = []
     jacobians: list[np.ndarray] = []
     axes: np.ndarray | None = None
     verdict: Verdict = "out of iterations"
@@ -47,7 +47,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
     nearly = FAR if differences else NEAR
     for iteration in range(iterations):
         near = bool(history) and history[-1][1] < nearly
-        samples, jacobians = (samples, jacobians) if near else ([], [])
+        pool, jacobians = (pool, jacobians) if near else ([], [])
         first = task.realizations * (1 + iteration + 1000 * number)
         simulated = task.simulated(z, first, known is None and len(jacobians) < JACOBIANS, dispersions, axes=axes)
         if simulated is None:
@@ -59,12 +59,14 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             reason = _why(problem, z, curves, tangents)
             task.say(f"start {number}: dropped: {reason}")
             return Start(number, begun, z, "dropped", reason, history=tuple(history))
-        told = task.told(dispersions)
+        told = task.chance(dispersions, [])
         dispersions = objective.dispersions(problem, dispersions, found, 0.0 if near else 0.5, told)
-        samples = [*samples, found.samples]
+        found = objective.moments(problem.streams, dispersions, curves) or found  # on the new dispersions' scale
+        pool = [*pool, curves]
         if len(tangents):
             jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
-        weights = objective.weigh(problem, dispersions, objective.shrunk_covariance([*samples, *told]), found.number)
+        covariance = objective.shrunk_covariance(task.chance(dispersions, pool))
+        weights = objective.weigh(problem, dispersions, covariance, found.number)
         mean = np.mean(jacobians, axis=0) if known is None else known
         here = system(problem, weights, found, curves, mean, z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
@@ -85,10 +87,10 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
             # With differences one of its own would cost dozens of simulations, and be no better than the sample's.
             jacobians, known = (jacobians[1:], known) if differences else ([], None)
-    if not samples:
+    if not pool:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
     jacobian = np.mean(jacobians, axis=0) if jacobians else known
-    value = score(task, z, dispersions, [*samples, *task.told(dispersions)])
+    value = score(task, z, dispersions, pool)
     return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
 
 
@@ -116,10 +118,11 @@ def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[
     """Minus the log of likelihood times prior, under seeds that all starts share."""
     problem = task.problem
     task.budget.spent += task.realizations
-    found = objective.moments(problem.streams, dispersions, task.machine.curves(z, task.seeds(LAST)))
+    curves = task.machine.curves(z, task.seeds(LAST))
+    found = objective.moments(problem.streams, dispersions, curves)
     if found is None:
         return math.inf
-    covariance = objective.shrunk_covariance([*pool, found.samples])
+    covariance = objective.shrunk_covariance(task.chance(dispersions, [*pool, curves]))
     weights = objective.weigh(problem, dispersions, covariance, found.number)
     return objective.score(problem.streams, weights, found) + objective.prior(problem.parameters, z)[0]
 

@@ -153,15 +153,19 @@ class Task:
     record: Callable[[Row], None] = lambda _: None
     sample: Sample | None = None
 
-    def told(self, dispersions: Sequence[float]) -> list[np.ndarray]:
-        """What a sample's realizations say of the chance in everybody's, as `Moments.samples`.
+    def chance(self, dispersions: Sequence[float], pool: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What realizations say of the epidemic's chance, as `Moments.samples`, those of the sample included.
 
-        Variances of counts relative to their squares go with one over the number of agents.
+        Curves are kept rather than samples: these are on a scale that goes with the dispersions. Variances of counts
+        relative to their squares go with one over the number of agents.
         """
-        if self.sample is None:
-            return []
-        found = moments(self.problem.streams, dispersions, self.sample.curves)
-        return [] if found is None else [math.sqrt(self.sample.share) * found.samples]
+        found = [moments(self.problem.streams, dispersions, curves) for curves in pool]
+        result = [each.samples for each in found if each is not None]
+        if self.sample is not None:
+            of_sample = moments(self.problem.streams, dispersions, self.sample.curves)
+            if of_sample is not None:
+                result.append(math.sqrt(self.sample.share) * of_sample.samples)
+        return result
 
     def seeds(self, first: int) -> random.Key:
         """Keys of fresh realizations."""
