@@ -46,9 +46,17 @@ def problem_of(config: Config, world: World) -> Problem:
     streams = _streams(config, world, document)
     tree = Tree(world.params, observation.first_parameters(streams))
     free = _parameters(config, tree, document)
+    section = config.calibrate
+    cut = world.cut(target for each in free for target in each.targets)
+    if cut and section.method != "ensemble" and section.derivatives != "differences":
+        document.report(
+            ("calibrate", "derivatives") if "derivatives" in document.data["calibrate"] else ("calibrate",),
+            f"asked for derivatives by the rule {section.derivatives}, got {', '.join(cut)}, which decides by counting "
+            "whom it reaches, so that the rule would say zero; write `derivatives: differences`",
+            key=True,
+        )
     if document.problems:
         raise InputError(document.problems)
-    section = config.calibrate
     return Problem(world, config.run.calendar, free, streams, section.epidemic_chance, section.derivatives)
 
 

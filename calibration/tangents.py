@@ -54,6 +54,12 @@ def tangents(
         axes: (size, size) A above; a tenth of the prior's deviations if None. Of no use to a rule.
     """
     if problem.rule != "differences":
+        cut = problem.world.cut(target for each in problem.parameters for target in each.targets)
+        if cut:
+            raise ValueError(
+                f"tangents: asked for derivatives by the rule {problem.rule!r}, got {', '.join(cut)}, which no rule "
+                'follows; write Problem(..., rule="differences")'
+            )
         return machine.tangents(z, keys)
     size, number = problem.size, keys.words.shape[0]
     axes = np.diag(FIRST * prior_deviation(problem.parameters)) if axes is None else axes

@@ -119,7 +119,7 @@ def jacobian(
         world: what is simulated.
         parameters: paths of entries, such as "transmission" or "disease.mean_days.exposed", a number at the end being a
             position on the last axis ("disease.fork.admission.4"); or a mapping of names to directions d_k, pytrees as
-            the world's parameters. None for all entries that are not zero.
+            the world's parameters. None for all entries that are not zero, and that the method follows.
         steps: how many steps.
         observables: names; None for all.
         realizations: how many simulations; noise falls with their square root. At least 2 for "score".
@@ -134,7 +134,8 @@ def jacobian(
         values and derivatives, see `Jacobian`.
 
     Raises:
-        InputError: for names that the world does not have and entries that are zero.
+        InputError: for names that the world does not have, entries that are zero, and a rule for parameters that none
+            follows (`World.unfollowed`).
 
     >>> from lpm.settings import Calendar
     >>> from lpm.worlds import sir
@@ -147,7 +148,25 @@ def jacobian(
         known = (*shadows.RULES, "differences")
         raise InputError(f"method: asked for one of {', '.join(known)}, got {method!r}; {_nearest(method, known)}")
     directions = dict(parameters) if isinstance(parameters, Mapping) else _directions(world.params, parameters)
-    seen = _observed(world, observables)
+    if method != "differences":
+        directions = _followed(world, directions, method, parameters is None)
+    return _jacobian(world, directions, steps, _observed(world, observables), realizations, seed, method, change, order,
+                     progress)  # fmt: skip
+
+
+def _jacobian(
+    world: World,
+    directions: dict[str, Any],
+    steps: int,
+    seen: tuple[Observable, ...],
+    realizations: int,
+    seed: int,
+    method: Method,
+    change: float | Mapping[str, float] = CHANGE,
+    order: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Jacobian:
+    """As `jacobian`, for directions that are known to be good, or whose zeros are what is asked about."""
     if method == "differences":
         moved, weights = _moved(world.params, directions, change, order)
     else:
@@ -229,17 +248,9 @@ def check_gradient(
     def told(before: int) -> Callable[[int, int], None]:
         return lambda done, total: progress(before + done, 2 * total) if progress else None
 
-    both = {"steps": steps, "observables": observables, "realizations": realizations, "seed": seed}
-    found = jacobian(world, parameters, method=rule, progress=told(0), **both)  # type: ignore[arg-type]
-    reference = jacobian(
-        world,
-        parameters,
-        method="differences",
-        order=4,
-        change=change,
-        progress=told(realizations),
-        **both,  # type: ignore[arg-type]
-    )
+    both = (world, _directions(world.params, parameters), steps, _observed(world, observables), realizations, seed)
+    found = _jacobian(*both, rule, progress=told(0))
+    reference = _jacobian(*both, "differences", change, 4, told(realizations))
     comparisons, warnings = [], []
     for number, name in enumerate(found.parameters):
         estimates, references = (
@@ -292,6 +303,21 @@ def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
             "leave it out, or give `jacobian` a direction"
         )
     return chosen
+
+
+def _followed(world: World, directions: dict[str, Any], method: str, some: bool) -> dict[str, Any]:
+    """The directions, or if `some` will do those of them, that a rule follows."""
+    cut = {
+        name: world.cut(path for path, leaf in named_entries(each).items() if np.any(np.asarray(leaf) != 0))
+        for name, each in directions.items()
+    }
+    told = ", ".join(sorted({path for paths in cut.values() for path in paths}))
+    if told and not some:
+        raise InputError(
+            f"method: asked for derivatives by {method!r}, got {told}, which "
+            'decides by counting whom it reaches, so that a rule would say zero; write method="differences"'
+        )
+    return {name: each for name, each in directions.items() if not cut[name]}
 
 
 def _unknown(name: str, leaves: Mapping[str, Any]) -> str | None:

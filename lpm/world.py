@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -56,6 +57,8 @@ class World:
         notes: what is assumed or left out; goes into the results' provenance.
         cautions: what a user should know before looking at the results; printed when a run starts.
         share: if this is one rank's part of a world, of what; None for a whole one.
+        unfollowed: paths of parameters, or how they begin, whose derivative no rule follows, since whom they reach is
+            decided by counting and comparing: a rule would say zero, and is refused (`lpm.gradients.jacobian`).
     """
 
     model: Model
@@ -68,6 +71,7 @@ class World:
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     share: Share | None = None
+    unfollowed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checked(self.observables)
@@ -75,6 +79,10 @@ class World:
         missing = {dim for observable in self.observables for dim in observable.dims} - self.coords.keys()
         if missing:
             raise ValueError(f"world: observables have the dims {sorted(missing)} without labels; add them to `coords`")
+
+    def cut(self, paths: Iterable[str]) -> list[str]:
+        """Those of some paths of parameters that are `unfollowed`."""
+        return [path for path in paths if any(f"{path}.".startswith(f"{each}.") for each in self.unfollowed)]
 
     @property
     def agents(self) -> int:

@@ -42,6 +42,21 @@ class Parts:
     fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
     observables: tuple[Observable, ...] = ()
 
+    @property
+    def unfollowed(self) -> tuple[str, ...]:
+        """Paths of dials, from the measure on, whose derivative no rule follows."""
+        return tuple(f"{name}.{dial}" for name in self.params for dial in UNFOLLOWED.get(name, ()))
+
+
+# Dials that decide who is served, found or switched, by counts and comparisons that carry no derivative.
+UNFOLLOWED = {
+    "vaccination": ("doses", "uptake", "days"),
+    "testing": ("symptomatic", "screening", "sensitivity", "specificity", "compliance", "capacity", "days"),
+    "quarantine": ("compliance", "days"),
+    "tracing": ("household", "place", "close", "compliance", "days"),
+    "triggers": ("above", "below"),
+}
+
 
 def _by_stratum(who: Callable[[State, dict[str, Any]], jax.Array]) -> Callable[[State, dict[str, Any]], jax.Array]:
     return lambda state, info: strata.count_of(Indicator(who(state, info)), state.fixed["community"].strata)

@@ -188,6 +188,25 @@ def _contacts(base: Config, changes: tuple[Change, ...], usual: Any) -> np.ndarr
     return contact_table(tuple(entries), calendar)
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Whether two pytrees have the same numbers."""
+    mine, its = jax.tree.leaves(one), jax.tree.leaves(other)
+    return len(mine) == len(its) and all(
+        np.shape(a) == np.shape(b) and np.array_equal(a, b) for a, b in zip(mine, its, strict=True)
+    )
+
+
+def ratios(small: Any, large: Any) -> Any:
+    """What parameters of a small world are to be multiplied with in a large one: 1 unless they count agents."""
+
+    def ratio(few: Any, many: Any) -> np.ndarray:
+        few, many = np.asarray(few, np.float64), np.asarray(many, np.float64)
+        found = np.divide(many, few, out=np.ones_like(few), where=few != 0)
+        return np.where(np.abs(found - 1) < 1e-4, 1.0, found)
+
+    return jax.tree.map(ratio, small, large)
+
+
 def closed_days(params: Any, layer: str) -> float:
     """Days without the contacts of a layer, added up: sum over days of 1 - contacts where that is positive.
 

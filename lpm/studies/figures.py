@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lpm import plot
 from lpm.plot import DASHES, OF_RUNS
+from lpm.studies import observed
 from lpm.studies.compare import QUANTILES, summary
 from lpm.studies.records import About
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 STYLE = plot.STYLE | {"text.parse_math": False}  # a dollar in a name is a dollar
 FAR, NEAR = 4.0, 2.5  # times the baseline's highest point: when to enlarge, and what is seen then
+MOST_ROWS = 4  # of panels in one picture, so that it fits a printed page
 MOST_CURVES = 8  # as many as there are colours, and one told apart by its dashes
 UNLIKE = 15.0  # ratio of effects from which on their axis is logarithmic
 SIZES = ((1e9, " bn"), (1e6, "M"), (1e3, "k"))
@@ -40,14 +42,23 @@ LOW, HIGH = QUANTILES.index(0.05), QUANTILES.index(0.95)
 
 
 def curves(dataset: xr.Dataset, about: About) -> str:
-    """A row for each observable: medians of the scenarios, bands that hold 90 % of the realizations.
+    """A row for each observable: medians of the scenarios, bands that hold 90 % of the realizations, what was observed.
 
     Where some scenario is far above the baseline, a second panel enlarges what is near it.
     """
     names = [str(name) for name in dataset if str(name).startswith("curve_") and "_by_" not in str(name)]
     shown = shown_scenarios(dataset)
     tops = {name: _tops(dataset[name].values, shown) for name in names}
-    columns = 1 + any(highest > FAR * own for own, highest in tops.values())
+    parts = [names[place : place + MOST_ROWS] for place in range(0, len(names), MOST_ROWS)]
+    return "".join(_courses(dataset, about, tops, part, number) for number, part in enumerate(parts))
+
+
+def _courses(
+    dataset: xr.Dataset, about: About, tops: dict[str, tuple[float, float]], names: list[str], number: int
+) -> str:
+    """A picture that a printed page has room for."""
+    shown = shown_scenarios(dataset)
+    columns = 1 + any(_far(*tops[name]) for name in names)
     with plt.rc_context(STYLE):
         size = (WIDTH, 2.3 * len(names) + 0.5)
         figure, panels = plt.subplots(len(names), columns, figsize=size, squeeze=False, sharex=True)
@@ -55,15 +66,23 @@ def curves(dataset: xr.Dataset, about: About) -> str:
             variable = name.removeprefix("curve_")
             title = about.long_name(variable) + _each(about, variable)
             for axes, top, words in zip(row, (None, NEAR * tops[name][0]), ("", ", enlarged"), strict=False):
-                if words and tops[name][1] <= FAR * tops[name][0]:
+                if words and not _far(*tops[name]):
                     axes.set_visible(False)
                     continue
                 _lines(axes, dataset, dataset[name].values, shown)
+                observed.dots(axes, about, dataset["time"].values, variable)
                 axes.set_title(title + words)
                 axes.tick_params(labelbottom=True)
                 _capacity(axes, about, variable)
                 axes.set_ylim(bottom=0, top=top or None)
-        return finished(figure, "Courses of the scenarios, medians and 90 % bands")
+        return finished(
+            figure, "Courses of the scenarios, medians and 90 % bands" + (f", {number + 1}" if number else "")
+        )
+
+
+def _far(own: float, highest: float) -> bool:
+    """Whether what is near the baseline is to be enlarged, from the highest point of its band and of all."""
+    return 0 < FAR * own < highest
 
 
 def _tops(values: np.ndarray, shown: list[int]) -> tuple[float, float]:
@@ -97,6 +116,7 @@ def regions(dataset: xr.Dataset, about: About) -> str:
         )
         for place, (label, axes) in enumerate(zip(labels, panels.flat, strict=False)):
             _lines(axes, dataset, dataset[f"curve_{name}_by_region"].values[..., place], shown)
+            observed.dots(axes, about, dataset["time"].values, name, label)
             axes.set_title(label)
             axes.tick_params(labelbottom=True)
         panels[0, 0].set_ylim(bottom=0)

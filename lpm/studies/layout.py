@@ -58,6 +58,25 @@ class SobolSection:
 
 
 @dataclasses.dataclass(frozen=True)
+class SensitivitiesSection:
+    """By how many percent outcomes of the baseline change for one percent of a setting, from derivatives.
+
+    Args:
+        over: dotted keys; all numbers at and below one change together, in proportion.
+        shift: dotted keys, all dates at and below which move together: percent for a day.
+        method: `differences` between runs with the same draws, or `cavity`, derivatives through the simulator.
+        realizations: of all derivatives; of each draw, if there are draws from a fit.
+        agents: of these simulations; the base's if not said.
+    """
+
+    over: tuple[str, ...] = ()
+    shift: tuple[str, ...] = ()
+    method: Literal["differences", "cavity"] = "differences"
+    realizations: Annotated[int, Number(2, 100_000, "realizations")] = 8
+    agents: Positive | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class CapacitySection:
     """What must not be exceeded.
 
@@ -131,6 +150,7 @@ class StudySection:
         grid: dotted key -> values; every combination is a scenario.
         latin_hypercube: scenarios that fill ranges of settings.
         sobol: ranges of settings, and how much of an outcome's variance each is responsible for.
+        sensitivities: of the baseline's outcomes to settings, from derivatives.
         realizations: how many runs of each scenario; the same draws for all.
         from_fit: a directory that `lpm calibrate` wrote, by its path from the study on, whose parameters all scenarios
             take.
@@ -154,6 +174,7 @@ class StudySection:
     grid: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     latin_hypercube: HypercubeSection | None = None
     sobol: SobolSection | None = None
+    sensitivities: SensitivitiesSection | None = None
     realizations: Positive = 10
     from_fit: str | None = None
     draws: Positive | None = None

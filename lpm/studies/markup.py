@@ -38,8 +38,12 @@ def cell(values: np.ndarray) -> str:
     found = summary(values)
     if found.n < 2:
         return f"<b>{number(found.median)}</b>"
-    low, high = number(found.quantiles[1]), number(found.quantiles[5])
-    return f"<b>{number(found.median)}</b><span><i>{low}</i> to <i>{high}</i></span>"
+    return interval(number(found.median), number(found.quantiles[1]), number(found.quantiles[5]))
+
+
+def interval(middle: str, low: str, high: str) -> str:
+    """A number, and below it between which it lies, on two lines at most."""
+    return f"<b>{middle}</b><span><i>{low} to</i> <i>{high}</i></span>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:

@@ -27,7 +27,7 @@ from lpm.kernels import random
 from lpm.model import Model
 from lpm.observe import Observable
 from lpm.state import State
-from lpm.studies.dials import Dials, closed_days
+from lpm.studies.dials import Dials, closed_days, ratios
 from lpm.studies.draws import Draws
 from lpm.studies.objective import Found, Problem, Risk
 from lpm.studies.outcomes import UnitCost
@@ -203,7 +203,7 @@ def _params(dials: Dials, world: World) -> Callable[[np.ndarray], Any]:
         InputError: if they depend on the number of agents in another way.
     """
     small = dials.params(dials.start)
-    ratio = jax.tree.map(_ratio, small, world.params)
+    ratio = ratios(small, world.params)
 
     def params(x: np.ndarray) -> Any:
         return jax.tree.map(lambda value, times: np.asarray(value * times, np.float32), dials.params(x), ratio)
@@ -219,12 +219,6 @@ def _params(dials: Dials, world: World) -> Callable[[np.ndarray], Any]:
             "others; write `agents` as the base has them, and dials of other settings"
         )
     return params
-
-
-def _ratio(small: Any, large: Any) -> np.ndarray:
-    small, large = np.asarray(small, np.float64), np.asarray(large, np.float64)
-    ratio = np.divide(large, small, out=np.ones_like(small), where=small != 0)
-    return np.where(np.abs(ratio - 1) < 1e-4, 1.0, ratio)
 
 
 def _along(slope: Any, here: Any, there: Any, apart: float) -> float:

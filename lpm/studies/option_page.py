@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lpm.plot import DASHES, OF_RUNS
 from lpm.studies.figures import BASELINE, COLORS, MOST_CURVES, STYLE, WIDTH, finished, short
-from lpm.studies.markup import number, table, text
+from lpm.studies.markup import interval, number, table, text
 from lpm.studies.records import About
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def acceptable(dataset: xr.Dataset, about: About) -> list[str]:
     order = sorted(np.flatnonzero(shares.max(1) > 0), key=lambda place: -shares[place].max())[:MOST_CURVES]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(WIDTH * 0.72, 3.4))
-        for which, place in enumerate(sorted(order)):
-            color = COLORS[(which - 1) % len(COLORS)] if place else BASELINE
-            dashes = DASHES[which % len(DASHES)]
+        for place in sorted(order):  # with the colours that the scenarios have in the other pictures
+            color = COLORS[(place - 1) % len(COLORS)] if place else BASELINE
+            dashes = DASHES[place % len(DASHES)]
             axes.plot(worths, shares[place], color=color, linestyle=dashes, linewidth=1.5, label=about.names[place])
         axes.axvline(about.worth, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
         axes.set_ylim(-0.02, 1.02)
@@ -44,8 +44,8 @@ def acceptable(dataset: xr.Dataset, about: About) -> list[str]:
 
 
 def sensitivities(dataset: xr.Dataset, about: About) -> list[str]:
-    """Sobol indices and rank correlations, as pictures and numbers; nothing without a design for them."""
-    found = []
+    """Elasticities, Sobol indices and rank correlations, as pictures and numbers; nothing that was not asked for."""
+    found = _elasticities(dataset, about)
     if "sobol_setting" in dataset.dims:
         measures = [("sobol_total", "in all"), ("sobol_first", "alone")]
         found += [
@@ -67,17 +67,39 @@ def sensitivities(dataset: xr.Dataset, about: About) -> list[str]:
     return found
 
 
+def _elasticities(dataset: xr.Dataset, about: About) -> list[str]:
+    if about.slopes is None:
+        return []
+    head = "<h2>What a small change of a setting does</h2>"
+    if "elasticity_setting" not in dataset.dims:
+        why = text(dataset.attrs.get("sensitivities_missing", ""))
+        return [head, f'<div class="warn">Sensitivities are missing: {why}.</div>']
+    how = about.slopes["method"]
+    derivatives = "differences between runs with the same draws" if how == "differences" else f"the rule {text(how)}"
+    size = f" of {about.slopes['agents']:,} agents" if about.slopes["agents"] else ""
+    measures = [("elasticity", "")]
+    return [
+        head,
+        f"<p>By how many percent each outcome of <b>{text(about.names[0])}</b> changes for one percent more of a "
+        f"setting, or for dates a day later (derivatives by {derivatives}, {about.slopes['realizations']} realizations"
+        f"{size}, intervals of 95 %). It holds for small changes.</p>",
+        _intervals(dataset, about, "elasticity_setting", measures, "Sensitivities of the baseline", None),
+        table(*_numbers(dataset, about, "elasticity_setting", measures)),
+    ]
+
+
 def _numbers(
     dataset: xr.Dataset, about: About, dim: str, measures: list[tuple[str, str]]
 ) -> tuple[list[str], list[list[str]]]:
-    head = ["setting", *(f"{text(outcome.label)}: {words}" for outcome in about.outcomes for _, words in measures)]
+    head = ["setting", *(text(f"{outcome.label}: {words}" if words else outcome.label) for outcome in about.outcomes
+                         for _, words in measures)]  # fmt: skip
     rows = []
     for place, setting in enumerate(dataset[dim].values):
         cells = []
         for outcome in about.outcomes:
             for name, _ in measures:
                 estimate, low, high = (_share(each) for each in dataset[f"{name}_{outcome.id}"].values[place])
-                cells.append(f"<b>{estimate}</b><span><i>{low}</i> to <i>{high}</i></span>")
+                cells.append(interval(estimate, low, high))
         rows.append([text(setting), *cells])
     return head, rows
 
@@ -92,7 +114,7 @@ def _intervals(
     dim: str,
     measures: list[tuple[str, str]],
     label: str,
-    limits: tuple[float, float],
+    limits: tuple[float, float] | None,
 ) -> str:
     """A row for each setting, a dot and an interval for each measure."""
     names, outcomes = [str(each) for each in dataset[dim].values], about.outcomes
@@ -108,7 +130,8 @@ def _intervals(
                 )
             axes.set_title(outcome.label)
             axes.axvline(0, color="#000000", linewidth=0.8)
-            axes.set_xlim(limits[0] - 0.05, limits[1] + 0.05)
+            if limits is not None:
+                axes.set_xlim(limits[0] - 0.05, limits[1] + 0.05)
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.grid(axis="y", visible=False)
@@ -120,4 +143,4 @@ def _intervals(
 def _dots(axes: Axes, values: np.ndarray, away: float, which: int, words: str) -> None:
     heights = np.arange(len(values)) + away
     axes.hlines(heights, values[:, 1], values[:, 2], color=OF_RUNS[which], linewidth=2)
-    axes.plot(values[:, 0], heights, "os"[which], color=OF_RUNS[which], markersize=5, label=words)
+    axes.plot(values[:, 0], heights, "os"[which], color=OF_RUNS[which], markersize=5, label=words or None)

@@ -30,7 +30,7 @@ table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabu
 th, td { padding: .28rem .7rem .28rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid #d5d5d5; }
 th { font-weight: 600; border-bottom: 1.5px solid #1a1a1a; vertical-align: bottom; }
 td:first-child { min-width: 8.5em; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; }
+th { min-width: 4.2em; } th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td b { font-weight: 400; white-space: nowrap; }
 td span { display: block; color: #444; font-size: .8rem; }
 td i { font-style: normal; white-space: nowrap; }
@@ -38,7 +38,8 @@ td i { font-style: normal; white-space: nowrap; }
 svg { max-width: 100%; height: auto; }
 pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 dt { font-weight: 600; } dd { margin: 0 0 .35rem; overflow-wrap: anywhere; }
-@media print { body { margin: 0; max-width: none; font-size: 10.5pt; } h2 { break-after: avoid; }
+@media print { body { margin: 0; max-width: none; font-size: 10.5pt; } table { font-size: 8.5pt; }
+  td span { font-size: 7.5pt; } th, td { padding-right: .45rem; } h2 { break-after: avoid; }
   svg, tr { break-inside: avoid; } .wide { overflow: visible; } details > * { display: block; } }
 """
 BANDS = "Below each median is what holds 90 % of the realizations."
@@ -73,7 +74,7 @@ def page(dataset: xr.Dataset, about: About) -> str:
         *_levers(dataset, about),
         *option_page.sensitivities(dataset, about),
         "<h2>Courses</h2>",
-        f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}</p>",
+        f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}{_rings(about)}</p>",
         figures.curves(dataset, about),
         *_regions(dataset, about),
         *(_by(dataset, about, dim) for dim in (about.dims(effect.variable) if effect else ())),
@@ -197,6 +198,10 @@ def _left_out(dataset: xr.Dataset) -> str:
     return f" Of {dataset.sizes['scenario']} scenarios the first {figures.MOST_CURVES} are drawn." if left else ""
 
 
+def _rings(about: About) -> str:
+    return " Rings are what was observed." if any(series["steps"] for series in about.observed) else ""
+
+
 def _regions(dataset: xr.Dataset, about: About) -> list[str]:
     drawn = figures.regions(dataset, about)
     return ["<h2>By region</h2>", drawn] if drawn else []
@@ -223,7 +228,7 @@ def _scenarios(dataset: xr.Dataset, about: About) -> tuple[list[str], list[list[
         times = dataset["time"].values if "time" in dataset.coords else np.arange(0)
         moment = "–" if record < 0 else str(times[record])[:10] if about.start else f"day {record * about.every}"
         changes = "<br>".join(text(change) for change in each.changes)
-        rows.append([text(each.name), text(each.why), changes, moment])
+        rows.append([text(each.name), text(each.why), changes, f"<i>{moment}</i>"])
     return head, rows
 
 

@@ -156,7 +156,8 @@ def load(
         for draft, config, world in good if config is not None and world is not None
     )  # fmt: skip
     _stop_at(document)
-    title = layout.title or f"{scenarios[0].config.title}: {len(scenarios) - 1} scenarios"
+    others = len(scenarios) - 1
+    title = layout.title or f"{scenarios[0].config.title}: {others:,} scenario{'s' if others > 1 else ''}"
     return Study(
         title, scenarios, (realizations or section.realizations) * (draws.count if draws else 1), asked,
         tuple(section.levers), file, raw.decode("utf-8-sig"), more, None, draws,

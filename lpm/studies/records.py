@@ -90,6 +90,8 @@ class About:
         optimum: what `optimum.json` holds, if a policy was optimised.
         draws: from a fit's posterior, realization r having number r modulo so many; 0 without a fit.
         fit: for people, what the fit says of them.
+        observed: series beside the courses (`lpm.studies.observed`).
+        slopes: which sensitivities are asked for (`lpm.studies.derivatives`), or None.
     """
 
     title: str
@@ -116,6 +118,8 @@ class About:
     optimum: Mapping[str, Any] | None
     draws: int = 0
     fit: tuple[str, ...] = ()
+    observed: tuple[Mapping[str, Any], ...] = ()
+    slopes: Mapping[str, Any] | None = None
 
     @property
     def calendar(self) -> Calendar:
@@ -208,6 +212,7 @@ def read(path: str | Path) -> About:
                 "coords": {dim: tuple(labels) for dim, labels in found["coords"].items()},
                 "risk": Risk(**found["risk"]),
                 "fit": tuple(found.get("fit", ())),
+                "observed": tuple(found.get("observed", ())),
             }
         )
     except OSError:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpm.studies import compare, economics, hub, page, records, sensitivity
+from lpm.studies import compare, derivatives, economics, hub, page, records, sensitivity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +49,7 @@ def collect(path: str | Path) -> Written:
     path = Path(path)
     about = records.read(path)
     store = records.collect(path, about)
-    dataset = compare.answers(path)
+    dataset = derivatives.add(compare.answers(path), path, about)
     shutil.rmtree(path / ANSWERS, ignore_errors=True)
     dataset.to_zarr(path / ANSWERS, mode="w", consolidated=False, zarr_format=3)
     _write_csv(path / TABLE, list(compare.rows(dataset)))

@@ -17,7 +17,7 @@ from lpm.errors import InputError, LpmError
 from lpm.provenance import identity, provenance
 from lpm.runner import Interrupted, writing
 from lpm.signals import Signals
-from lpm.studies import branches, optimise, records
+from lpm.studies import branches, derivatives, observed, optimise, records
 from lpm.studies.objective import Risk
 from lpm.studies.plan import Scenario, Study, with_policies
 from lpm.studies.records import About, Unit
@@ -93,6 +93,8 @@ def run(
         try:
             for block in dict.fromkeys(unit.scenario // BLOCK for unit in waiting):
                 doing.block(block, [unit for unit in waiting if unit.scenario // BLOCK == block])
+            if study.wanted.slopes is not None and (task is None or task[0] == 1):
+                _slopes(study.wanted.slopes, path, signals, say)
         except branches.Stopped:
             left = len(records.missing(path, about))
             raise Interrupted(
@@ -156,6 +158,21 @@ class _Doing:
         if self.signals.stop and self.done < self.total:
             raise branches.Stopped
         self.progress(self.done, self.total)
+
+
+def _slopes(slopes: derivatives.Slopes, path: Path, signals: Signals, say: Callable[[str], None]) -> None:
+    """The sensitivities that are asked for, or why there are none."""
+
+    def told(done: int, total: int) -> None:
+        if signals.stop:
+            raise branches.Stopped
+
+    try:
+        derivatives.find(path, slopes, told)
+    except branches.FAILURES as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        derivatives.failed(path, why)
+        say(f"Sensitivities could not be computed: {why}")
 
 
 def _drawn(study: Study, world: World | LpmError, realization: int) -> World | LpmError:
@@ -250,6 +267,8 @@ def _about(study: Study, base: World) -> About:
         optimum=study.optimum,
         draws=study.draws.count if study.draws else 0,
         fit=study.draws.told if study.draws else (),
+        observed=observed.told(study.base.compare, base.observables, run.calendar, run.every),
+        slopes=wanted.slopes.about if wanted.slopes else None,
     )
 
 

@@ -162,7 +162,12 @@ def _hypercube(points: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     return {"rank_correlation": resampled(lambda rows: rank_correlations(values[rows], points[rows]), len(points)).T}
 
 
-MEASURES = {"sobol_first": "sobol", "sobol_total": "sobol", "rank_correlation": "latin_hypercube"}
+MEASURES = {
+    "sobol_first": "sobol",
+    "sobol_total": "sobol",
+    "rank_correlation": "latin_hypercube",
+    "elasticity": "elasticity",
+}
 
 
 def rows(dataset: xr.Dataset, about: About) -> Iterator[dict[str, Any]]:

@@ -8,15 +8,17 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
 
 from lpm.config import Config, described
 from lpm.errors import InputError
+from lpm.gradients import named_entries
 from lpm.observe import Observable
 from lpm.schema_yaml import Document
+from lpm.studies import derivatives
 from lpm.studies import outcomes as of
-from lpm.studies.dials import Dial, Dials, closed_days, labelled, small_world
+from lpm.studies.derivatives import Slopes
+from lpm.studies.dials import Dial, Dials, closed_days, equal, labelled, small_world
 from lpm.studies.draws import Draws
 from lpm.studies.layout import CapacitySection, OptimiseSection, StudySection
 from lpm.studies.objective import Risk
@@ -43,6 +45,7 @@ class Wanted:
         currency: of all costs.
         policy: what is to be optimised.
         worth: of one unit of the effect.
+        slopes: sensitivities of the baseline, if they are asked for.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -53,6 +56,7 @@ class Wanted:
     currency: str
     policy: Policy | None = None
     worth: float = 0.0
+    slopes: Slopes | None = None
 
     def closed_cost(self, params: Any) -> float:
         """What a world's days without contacts cost."""
@@ -91,7 +95,8 @@ def wanted(
         _tried(document, (*ROOT, "capacity", "variable"), of.outcome, name, observables)
     currency, costs, prices = _costs(document, section, observables, world)
     worth, currency = _amount(document, (*ROOT, "worth"), section.worth, currency)
-    found = Wanted(outcomes, effect, section.capacity, costs, prices, currency, None, worth)
+    slopes = derivatives.asked(document, section.sensitivities, base, draws)
+    found = Wanted(outcomes, effect, section.capacity, costs, prices, currency, None, worth, slopes)
     return found if section.optimise is None else _with_policy(document, section.optimise, found, base, draws)
 
 
@@ -174,6 +179,8 @@ def _with_policy(
     dials = _dials(document, section, base, draws)
     if dials is None:
         return found
+    if section.method != "differences":
+        _check_followed(document, dials)
     risk = Risk(section.risk.measure, section.risk.weight, section.risk.share)
     seed = base.run.seed if section.seed is None else section.seed
     policy = Policy(
@@ -234,12 +241,12 @@ def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path, 
             for problem in error.problems:
                 document.report((*place, number), f"at {value:g} the base has a mistake: {problem}")
             continue
-        differs = differs or not _equal(world.params, usual.params)
+        differs = differs or not equal(world.params, usual.params)
         if draws is not None and draws.hides(usual, world):
             message = "asked for a setting that the fit left alone, got one that its parameters take the place of"
             document.report(place, f"{message}; write another, or a fit that leaves it", key=True)
             return
-        if not _equal(world.state, usual.state):
+        if not equal(world.state, usual.state):
             document.report(
                 place,
                 f"asked for a setting that reaches the parameters alone, got {dial.key}, which changes the state or "
@@ -251,6 +258,24 @@ def _tried_at_bounds(document: Document, base: Config, dial: Dial, place: Path, 
         document.report(
             place, f"asked for a setting that the world's parameters follow, got {dial.key}; write another", True
         )
+
+
+def _check_followed(document: Document, dials: Dials) -> None:
+    """That a rule follows what the dials turn; else it would find no slope, and leave them where they are."""
+    usual = small_world(dials.base, ())
+    before = named_entries(usual.params)
+    for place, dial in enumerate(dials.dials):
+        for end in (0.0, 1.0):
+            there = named_entries(dials.params(np.where(np.arange(len(dials.dials)) == place, end, dials.start)))
+            cut = usual.cut(path for path, leaf in there.items() if not np.array_equal(leaf, before[path]))
+            if cut:
+                document.report(
+                    (*ROOT, "optimise", "shift" if dial.moves else "over", dial.key),
+                    f"asked for derivatives by a rule, got {dial.key}, which turns {', '.join(cut)}, where a rule "
+                    "would say zero; write `method: differences` under optimise",
+                    key=True,
+                )
+                break
 
 
 def _tried_together(document: Document, base: Config, found: list[tuple[Dial, Path]]) -> None:
@@ -269,10 +294,3 @@ def _tried_together(document: Document, base: Config, found: list[tuple[Dial, Pa
                 told = f"at {days[1]:g}, with {one.key} at {days[0]:g}, the base has a mistake: {error.problems[0]}"
                 document.report(place, told, key=True)
                 break
-
-
-def _equal(one: Any, other: Any) -> bool:
-    mine, its = jax.tree.leaves(one), jax.tree.leaves(other)
-    return len(mine) == len(its) and all(
-        np.shape(a) == np.shape(b) and np.array_equal(a, b) for a, b in zip(mine, its, strict=True)
-    )

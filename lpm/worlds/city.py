@@ -330,6 +330,7 @@ def build(settings: Settings, calendar: Calendar) -> World:
         else settings.people.file,
         notes=who.notes,
         cautions=few_imports(imports(settings.importation, calendar).sum() * everybody / full),
+        unfollowed=tuple(f"interventions.{path}" for path in done.unfollowed),
     )
 
 
