@@ -4,7 +4,7 @@ Measures are plain substeps `(params, state, key) -> (state, info)`; docs/interv
 to write one of your own.
 """
 
-from lpm.interventions.assemble import COUNTED, Parts, parts
+from lpm.interventions.assemble import COUNTED, USED, Parts, parts
 from lpm.interventions.checks import check
 from lpm.interventions.settings import (
     ORDERS,
@@ -24,6 +24,7 @@ from lpm.interventions.settings import (
 __all__ = [
     "COUNTED",
     "ORDERS",
+    "USED",
     "Campaign",
     "Interventions",
     "Masks",

@@ -75,7 +75,8 @@ QUARANTINED = _observable(
     "quarantined", lambda state, info: testing.quarantined(state), "people in quarantine as contacts", "last"
 )
 TRACED = _observable("traced", lambda state, info: info["traced"].value, "contacts reached who stay at home", "sum")
-COUNTED = tuple(each.name for each in (DOSES, TESTS, POSITIVES, ISOLATED, QUARANTINED, TRACED))  # what measures use
+USED = (DOSES, TESTS, POSITIVES, ISOLATED, QUARANTINED, TRACED)  # what measures use
+COUNTED = tuple(each.name for each in USED)
 
 
 def parts(

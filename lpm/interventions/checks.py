@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lpm.interventions.settings import Interventions
@@ -40,7 +41,7 @@ def check(
             twice = next((label for label in labels if labels.count(label) > 1), None)
             if twice is not None:
                 mistakes.append(_said((*path, key), "each once", f"{twice} twice", "it once"))
-    return mistakes + list(_together(asked, names))
+    return mistakes + list(_together(asked, names)) + list(_twice(asked, calendar))
 
 
 def _measures(asked: Interventions) -> Iterator[tuple[Path, Any]]:
@@ -70,6 +71,40 @@ def _days(each: Any, calendar: Calendar, path: Path) -> Iterator[Mistake]:
         yield _said((*path, "from"), f"a day of the run ({span})", each.from_, "one of those")
     if each.to is not None and calendar.step_of(each.to) < first:
         yield _said((*path, "to"), f"a day not before {each.from_}", each.to, "a later one")
+
+
+def _twice(asked: Interventions, calendar: Calendar) -> Iterator[Mistake]:
+    """One measure for the same people on the same days in two entries: their effects would multiply."""
+
+    def last(each: Any) -> float:
+        return math.inf if each.to is None else calendar.step_of(each.to)
+
+    for name, of in _SAME.items():
+        entries = getattr(asked, name)
+        for number, each in enumerate(entries):
+            dates = [day for day in (each.from_, each.to) if isinstance(day, datetime.date)]
+            if dates and calendar.start is None:
+                return  # told already
+            for before, other in enumerate(entries[:number]):
+                shared = [what for what in of(each) if what in of(other)]
+                begins, ends = (
+                    max(calendar.step_of(one.from_) for one in (each, other)), min(last(each), last(other))
+                )  # fmt: skip
+                if shared and begins <= ends and each.when == other.when:
+                    yield _said(
+                        (name, number, "from"), f"{shared[0]} in one entry a day",
+                        f"days that {name}.{before} has too, so that both would count", "days that do not overlap",
+                    )  # fmt: skip
+
+
+# What an entry is for; entries of other things may be in force together.
+_SAME: dict[str, Callable[[Any], tuple[str, ...]]] = {
+    "orders": lambda each: (each.order,),
+    "masks": lambda each: tuple(
+        f"masks in the layer {at}" for at in ("school", "work", "community") if getattr(each, at)
+    ),
+    "shielding": lambda each: tuple(f"shielding of {age}" for age in each.ages),
+}
 
 
 def _together(asked: Interventions, names: list[str]) -> Iterator[Mistake]:

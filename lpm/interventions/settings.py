@@ -154,12 +154,14 @@ class Vaccination:
 
     Args:
         campaigns: in turn on each day.
-        uptake: share of people who accept it (chosen).
+        uptake: share of people who accept it (81 % of the US population had a first dose by May 2023: CDC, COVID Data
+            Tracker).
         against_infection: by how much susceptibility is less (Dagan et al. 2021, N. Engl. J. Med. 384: 92 %).
         against_disease: by how much symptoms of the infected are less probable (the same: 94 % of symptomatic cases
             averted, 1 - 0.06 / 0.08).
         delay: days until it works (the same: 7 days after a second dose, 21 days after the first).
-        half_life: days in which what is left of the protection halves; None for no waning (chosen).
+        half_life: days in which what is left of the protection halves; None for no waning (chosen, for runs of some
+            months; Andrews et al. 2022, N. Engl. J. Med. 386: from 92.4 % to 69.7 % in 19 weeks, so some 330 days).
     """
 
     campaigns: tuple[Campaign, ...]
@@ -182,7 +184,8 @@ class Testing:
         screening: chance of everybody else to be sampled on a day: 0.143 for once a week.
         sensitivity: of those infectious, the share found positive (Kucirka et al. 2020, Ann. Intern. Med. 173: 0.8 on
             the best day).
-        specificity: of all others, the share found negative (chosen).
+        specificity: of all others, the share found negative (above 0.999: Office for National Statistics, COVID-19
+            Infection Survey, methods).
         delay: days from sample to result (chosen).
         capacity: tests a day; None for no limit.
         compliance: share of those found positive who isolate (Ferguson et al. 2020, Report 9, table 2).
@@ -234,10 +237,11 @@ class Tracing:
     Args:
         from_, to, when: as of an `Order`.
         delay: days from the result until contacts are reached (chosen).
-        household: share of members of the household who are found (chosen).
-        place: share of close contacts at school or at work who are found (chosen).
+        household: share of members of the household who are found (Kucharski et al. 2020, Lancet Infect. Dis. 20: all).
+        place: share of close contacts at school or at work who are found (the same: 79 % of contacts at work had been
+            met before, and can be named).
         close: close contacts that a person has at school or at work (chosen).
-        compliance: share of those found who stay at home (chosen).
+        compliance: share of those found who stay at home (the same: 90 %).
         days: that they do (Ferguson et al. 2020, Report 9, table 2).
     """
 
@@ -245,9 +249,9 @@ class Tracing:
     to: Day | None = None
     delay: Delay = 2
     household: Fraction = 1.0
-    place: Fraction = 0.5
+    place: Fraction = 0.79
     close: Positive = 8
-    compliance: Fraction = 0.7
+    compliance: Fraction = 0.9
     days: Short = 14
     when: str | None = None
 

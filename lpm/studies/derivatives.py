@@ -84,7 +84,7 @@ class Slopes:
 
 
 def asked(document: Document, section: SensitivitiesSection | None, base: Config, draws: Draws | None) -> Slopes | None:
-    """What the section asks for, each setting tried in a small world; None if it is not there, or something is wrong."""
+    """What the section asks for, each setting tried in a small world; None without one, or if something is wrong."""
     here: Place = ("study", "sensitivities")
     if section is None:
         return None

@@ -12,6 +12,7 @@ from typing import Any
 from lpm import config as configs
 from lpm.config import Config
 from lpm.errors import InputError
+from lpm.interventions import USED
 from lpm.schema_check import validated
 from lpm.schema_yaml import Document, one_line, parse
 from lpm.studies.checks import Further, check_drafts, further, small_worlds
@@ -147,6 +148,9 @@ def load(
     draws = _checked(document, _draws(document, section, base, file.parent, fits), good)
     more = further(found, base.run.every)
     observables = (*worlds[0].observables, *(each.observable for each in more))
+    if len(good) < len(drawn):  # a scenario with a mistake may be the one that would have observed them
+        names = [each.name for each in observables]
+        observables += tuple(each for each in USED if each.name not in names)
     asked = wanted(document, section, base, worlds[0], observables, draws)
     scenarios = tuple(
         Scenario(
@@ -294,7 +298,8 @@ def _relocate(document: Document, problem: str, changes: list[Change], origin: t
         said = f"--set {one_line(change.text)} "
         if problem.startswith(said):
             field, _, message = problem.removeprefix(said).partition(": ")
-            below = field.removeprefix(change.key).strip(".").split(".") if field != change.key else []
+            longer = field.startswith(f"{change.key}.")
+            below = field.removeprefix(f"{change.key}.").split(".") if longer else []
             inside = tuple(int(part) if part.isdigit() else part for part in below if part)
             if not inside and change.origin[-1] != change.key:  # one word of the study stands for several changes
                 message = f"{field}: {message}"

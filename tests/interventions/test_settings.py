@@ -81,6 +81,13 @@ def test_every_measure_can_be_asked_for_in_a_config(tmp_path: Path) -> None:
         ("tracing: {}", "5:14 settings.interventions.tracing: asked for `testing` too"),
         ("quarantine: {days: 40}", "quarantine.days: asked for a number from 1 to 30 (days), got 40"),
         ("vaccination: {campaigns: []}", "vaccination.campaigns: asked for a campaign or more, got none; write"),
+        ("orders: [{order: close_schools, from: 5, to: 20}, {order: close_schools, from: 20}]",
+         "5:84 settings.interventions.orders.1.from: asked for close_schools in one entry a day, got days that "
+         "orders.0 has too, so that both would count; write days that do not overlap"),
+        ("masks: [{wearing: 0.5}, {wearing: 0.8, from: 9, school: false, work: false}]",
+         "masks.1.from: asked for masks in the layer community in one entry a day, got days that masks.0 has too"),
+        ("shielding: [{ages: [80+]}, {ages: [70-79, 80+], from: 30}]",
+         "shielding.1.from: asked for shielding of 80+ in one entry a day, got days that shielding.0 has too"),
         ("testing: {capacity: -1}",
          "testing.capacity: asked for a number of at least 0 (a day in the whole city), got -1"),
     ],
@@ -90,6 +97,20 @@ def test_a_mistake_is_told_at_its_line(tmp_path: Path, text: str, message: str) 
         load(config(tmp_path, text))
     assert len(raised.value.problems) == 1, raised.value.problems
     assert message in raised.value.problems[0]
+
+
+def test_entries_for_other_things_days_or_triggers_may_stand_side_by_side(tmp_path: Path) -> None:
+    text = """
+orders:
+  - {order: close_schools, to: 20}
+  - {order: close_schools, from: 21}
+  - {order: close_schools, from: 30, when: full}
+  - {order: stay_at_home}
+masks: [{wearing: 0.5, community: false}, {wearing: 0.8, school: false, work: false}]
+shielding: [{ages: [80+]}, {ages: [70-79]}]
+triggers: [{name: full, variable: critical, above: 5, below: 1}]
+"""
+    assert len(load(config(tmp_path, text)).settings.interventions.orders) == 4
 
 
 def test_a_date_needs_a_run_with_one() -> None:

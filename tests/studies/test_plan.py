@@ -89,6 +89,15 @@ def test_shipped_studies_are_good(name: str) -> None:
             "study.yaml:9:33 study.scenarios.open.set.settings.schedule.1.from: asked for one value of layer work",
         ),
         (
+            HEAD + "  scenarios:\n    open: {set: {settings.interventons.masks: [{wearing: 0.5}]}}\n",
+            "study.yaml:5:18 study.scenarios.open.set.settings.interventons.masks: unknown key `interventons`; write",
+        ),
+        (
+            HEAD + "  scenarios:\n    many: {set: {settings.interventions.vaccination: {uptake: 1.4, campaigns: "
+            "[{doses_per_day: 9}]}}}\n  costs: {per dose: 3 USD}\n",
+            "study.yaml:5:63 study.scenarios.many.set.settings.interventions.vaccination.uptake: asked for a number",
+        ),
+        (
             HEAD + "  scenarios:\n    late: {shift: {settings.schedule: 15}}\n",
             "study.yaml:5:39 study.scenarios.late.shift.settings.schedule: settings.schedule.1.from: asked for a day",
         ),
