@@ -103,7 +103,10 @@ def calibrate(
 
 @app.command()
 def study(
-    file: Annotated[str, typer.Argument(help="A study's file, or the name of one that comes with lpm.")],
+    file: Annotated[str, typer.Argument(help="A study's file, or the name of one that comes with lpm; or `collect`.")],
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="After `collect`: the --out of the study to be joined.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A directory for the runs and the answers.")] = None,
     task: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts only, as in an array job.")
@@ -115,6 +118,9 @@ def study(
     """Compare scenarios with a baseline under the same draws: a table here, answers, and a page to send on."""
     from lpm.studies import command
 
+    if directory is not None:
+        command.collect_words(file, directory, Console())
+        return
     command.study(file, out, task, resume, realizations, agents, Console())
 
 

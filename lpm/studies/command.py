@@ -1,4 +1,4 @@
-"""`lpm study` and `lpm study-collect`."""
+"""`lpm study`, and `lpm study collect` (or `lpm study-collect`)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _study(
         collect(path, console)
     else:
         say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
-        say(console, f"When all are: lpm study-collect {shlex.quote(str(path))}")
+        say(console, f"When all are: lpm study collect {shlex.quote(str(path))}")
     _complain(failed, about, again)
 
 
@@ -166,6 +166,20 @@ def _complain(failed: list[tuple[records.Unit, str]], about: records.About, agai
         raise RunError(
             f"{len(failed)} of {len(about.units):,} runs failed: {lines}{more}. Try them again with `{again}`"
         )
+
+
+def collect_words(word: str, path: Path, console: Console) -> None:
+    """`lpm study collect DIR`.
+
+    Raises:
+        InputError: if the first word is another.
+    """
+    if word != "collect":
+        raise InputError(
+            f"lpm study: asked for one file, got {word} and {path}; write `lpm study {word} --out {path}`, or "
+            f"`lpm study collect {path}`"
+        )
+    collect(path, console)
 
 
 def collect(path: Path, console: Console) -> None:

@@ -16,7 +16,7 @@ from lpm.settings import Calendar
 if TYPE_CHECKING:
     from lpm.studies.records import About
 
-MARKS: dict[str, Any] = {"color": "none", "markeredgecolor": "#555555", "markeredgewidth": 0.7, "markersize": 3}
+MARKS: dict[str, Any] = {"color": "none", "markeredgecolor": "#222222", "markeredgewidth": 0.8, "markersize": 3.5}
 
 
 def told(
@@ -43,7 +43,7 @@ def told(
                 "label": series.label or series.source or series.variable,
                 "dim": series.by or "",
                 "labels": list(series.regions),
-                "steps": [int(step) for step in steps[inside]],
+                "steps": [int(step) + (series.days - 1) // 2 for step in steps[inside]],
                 "values": [[None if math.isnan(v) else float(v) for v in row] for row in values[inside]],
             }
         )

@@ -39,7 +39,7 @@ svg { max-width: 100%; height: auto; }
 pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 dt { font-weight: 600; } dd { margin: 0 0 .35rem; overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; font-size: 10.5pt; } table { font-size: 8.5pt; }
-  td span { font-size: 7.5pt; } th, td { padding-right: .45rem; } h2 { break-after: avoid; }
+  td span { font-size: 7.5pt; } th, td { padding-right: .45rem; } h2, h2 + p { break-after: avoid; }
   svg, tr { break-inside: avoid; } .wide { overflow: visible; } details > * { display: block; } }
 """
 BANDS = "Below each median is what holds 90 % of the realizations."
@@ -74,7 +74,7 @@ def page(dataset: xr.Dataset, about: About) -> str:
         *_levers(dataset, about),
         *option_page.sensitivities(dataset, about),
         "<h2>Courses</h2>",
-        f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}{_rings(about)}</p>",
+        f"<p>Lines are medians, bands hold 90 % of the realizations.{_left_out(dataset)}{_rings(dataset, about)}</p>",
         figures.curves(dataset, about),
         *_regions(dataset, about),
         *(_by(dataset, about, dim) for dim in (about.dims(effect.variable) if effect else ())),
@@ -198,8 +198,13 @@ def _left_out(dataset: xr.Dataset) -> str:
     return f" Of {dataset.sizes['scenario']} scenarios the first {figures.MOST_CURVES} are drawn." if left else ""
 
 
-def _rings(about: About) -> str:
-    return " Rings are what was observed." if any(series["steps"] for series in about.observed) else ""
+def _rings(dataset: xr.Dataset, about: About) -> str:
+    drawn = [each for each in about.observed if each["steps"] and f"curve_{each['variable']}" in dataset]
+    return (
+        " Rings are what was observed, in the middle of the days that it was counted over, and as much for each record."
+        if drawn
+        else ""
+    )
 
 
 def _regions(dataset: xr.Dataset, about: About) -> list[str]:

@@ -12,8 +12,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "interventions.md").read_text("utf-
 
 
 def test_the_measure_of_ones_own_works() -> None:
-    (code,) = re.findall("```python\n(.*?)```", PAGE, re.DOTALL)
+    first, code = re.findall("```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict = {}
+    exec(compile(first, "docs/interventions.md", "exec"), names)
+    assert not names["seen"]["tests"][:20].any()
+    assert names["seen"]["tests"][20:].sum() > 1000
     exec(compile(code, "docs/interventions.md", "exec"), names)
     world = names["world"]
     curfew = lpm.Observable("curfew", lambda state, info: info["curfew"])

@@ -101,8 +101,8 @@ def test_the_command_prints_the_table_and_says_where_all_is(tmp_path: Path, caps
     command.study(str(write(tmp_path)), out, "1/2", False, 1, None, Console(width=100))
     said = capsys.readouterr().out
     assert "2 of 4 runs are done" in said
-    assert "lpm study-collect" in said
-    command.collect(out, Console(width=100))
+    assert f"lpm study collect {out}" in said
+    command.collect_words("collect", out, Console(width=100))
     said = capsys.readouterr().out
     assert "2 of 4 runs are missing:\n  five days earlier, realization 0: not run yet" in said
     command.study(str(tmp_path / "study.yaml"), out, None, True, 1, None, Console(width=100))
@@ -110,6 +110,11 @@ def test_the_command_prints_the_table_and_says_where_all_is(tmp_path: Path, caps
     assert all(name in said for name in NAMES)
     assert "missing" not in said
     assert f"Page     {out / report.PAGE}" in said
+
+
+def test_a_second_word_is_for_collecting_alone() -> None:
+    with pytest.raises(InputError, match="asked for one file, got town"):
+        command.collect_words("town.yaml", Path("there"), Console())
 
 
 @pytest.mark.parametrize("task", ["0/3", "4/3", "a", "1"])
