@@ -161,7 +161,7 @@ class Vaccination:
             averted, 1 - 0.06 / 0.08).
         delay: days until it works (the same: 7 days after a second dose, 21 days after the first).
         half_life: days in which what is left of the protection halves; None for no waning (chosen, for runs of some
-            months; Andrews et al. 2022, N. Engl. J. Med. 386: from 92.4 % to 69.7 % in 19 weeks, so some 330 days).
+            months; Andrews et al. 2022, N. Engl. J. Med. 386: 66 % after 20 weeks, from 94 % so some 280 days).
     """
 
     campaigns: tuple[Campaign, ...]

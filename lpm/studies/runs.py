@@ -167,6 +167,8 @@ def _slopes(slopes: derivatives.Slopes, path: Path, signals: Signals, say: Calla
         if signals.stop:
             raise branches.Stopped
 
+    if derivatives.kept(path, slopes.asked) is None:
+        say(f"Derivatives by {len(slopes.turned)} settings, {slopes.about['realizations']} realizations")
     try:
         derivatives.find(path, slopes, told)
     except branches.FAILURES as error:

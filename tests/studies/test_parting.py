@@ -1,6 +1,5 @@
 """The stored steps of a scenario are the baseline's until the day of its measure, for each kind of measure."""
 
-
 import numpy as np
 import pytest
 import xarray as xr
