@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from lpm import calibration
-from lpm.calibration import tangents
+from lpm.calibration import setup, tangents
 from lpm.calibration.objective import mean_jacobian, moments
 from lpm.calibration.problem import keys, simulator
+from lpm.config import build_world, load
+from lpm.errors import InputError
 from tests.calibration import growth
 from tests.calibration.test_fit import regression
 
@@ -53,3 +55,24 @@ def test_the_cost_of_differences_hardly_grows_with_the_parameters() -> None:
     by_differences = dataclasses.replace(problem, rule="differences")
     assert tangents.cost(by_differences, 8) == 8 * 3
     assert len(tangents.signs(22, 16)) == 32
+
+
+def test_a_rule_is_refused_for_parameters_that_it_does_not_follow() -> None:
+    plain = growth.problem(growth.FIRST, growth.GROWTH)
+    target = growth.GROWTH.targets[0]
+    cut = dataclasses.replace(plain, world=dataclasses.replace(plain.world, unfollowed=(target,)))
+    z, seeds, machine = np.array([3.0, 0.1]), keys(0, 0, 2), simulator(cut)
+    with pytest.raises(ValueError, match=f"rule 'cavity', got {target}, which no rule follows"):
+        tangents.tangents(cut, machine, z, seeds, (1.0,))
+    assert tangents.tangents(dataclasses.replace(cut, rule="differences"), machine, z, seeds, (1.0,))[1].any()
+
+
+def test_a_config_that_frees_what_no_rule_follows_is_told_to_take_differences() -> None:
+    free = "[{name: found, target: interventions.testing.sensitivity, low: 0, high: 1}]"
+    words = ["settings.people.agents=1000", "settings.interventions={testing: {}}", f"calibrate.parameters={free}"]
+    base = load("nyc-2020-fit", words)
+    world = build_world(base)
+    with pytest.raises(InputError, match="asked for derivatives by the rule cavity, got"):
+        setup.problem_of(load("nyc-2020-fit", [*words, "calibrate.derivatives=cavity"]), world)
+    for other in ("calibrate.derivatives=differences", "calibrate.method=ensemble"):
+        setup.problem_of(load("nyc-2020-fit", [*words, other]), world)

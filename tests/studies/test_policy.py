@@ -253,3 +253,16 @@ def test_a_budget_below_the_cheapest_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, STUDY.replace("[0.1, 1]}", "[0.1, 0.4]}").replace("2.5e10", "1e9"), CITY)
     with pytest.raises(InputError, match="budget: asked for measures of at most 1e"):
         runs.run(plan.load(file), tmp_path / "out")
+
+
+def test_a_rule_is_refused_for_dials_that_it_does_not_follow(tmp_path: Path) -> None:
+    given = "  interventions: {vaccination: {campaigns: [{doses_per_day: 60000, from: 2020-02-05}]}}\n"
+    config = CITY.replace("  schedule:", given + "  schedule:")
+    key = "settings.interventions.vaccination.campaigns.0.doses_per_day"
+    text = STUDY.replace("over: {", f"over: {{{key}: [0, 90000], ")
+    assert asked(write(tmp_path, text, config)).method == "differences"
+    with pytest.raises(InputError) as caught:
+        plan.load(write(tmp_path, text + "    method: cavity\n", config))
+    (problem,) = caught.value.problems
+    said = f"study.optimise.over.{key}: asked for derivatives by a rule, got {key}, which turns "
+    assert said + "interventions.vaccination.doses, where a rule would say zero" in problem
