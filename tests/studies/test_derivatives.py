@@ -90,14 +90,10 @@ def test_numbers_below_a_key_change_together_and_dates_by_a_day(done: Files) -> 
         assert not np.asarray(entry).any()
 
 
-def test_deaths_follow_intensive_care_and_infections_do_not(done: Files) -> None:
-    answers = report.collect(done.out).dataset
-    care = {
-        name: answers[f"elasticity_{name}"].sel(elasticity_setting=LABELS[1]).values
-        for name in ("infections", "deaths")
-    }
-    assert not care["infections"].any()
-    estimate, low, high = care["deaths"]
+def test_days_in_intensive_care_follow_its_admissions_and_infections_do_not(done: Files) -> None:
+    answers = report.collect(done.out).dataset.sel(elasticity_setting=LABELS[1])
+    assert not answers["elasticity_infections"].values.any()
+    estimate, low, high = answers["elasticity_days_of_critical"].values
     assert low < estimate < high
     assert estimate > 0.3
 
