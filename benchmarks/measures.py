@@ -62,7 +62,7 @@ MEASURES = {
     },
     "tests of 70 % of the ill, isolation": {"testing": TESTS},
     "… and of their households": {"testing": TESTS, "quarantine": Quarantine()},
-    "… and tracing": {"testing": TESTS, "quarantine": Quarantine(), "tracing": Tracing()},
+    "… and tracing": {"testing": TESTS, "quarantine": Quarantine(), "tracing": Tracing(place=0.5, compliance=0.7)},
     "tests of everybody once a week": {"testing": dataclasses.replace(TESTS, screening=1 / 7)},
 }  # fmt: skip
 
