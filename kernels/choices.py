@@ -41,7 +41,7 @@ class Outcomes:
     likelihood: jax.Array | None = None
 
 
-def categorical(word: jax.Array, chances: jax.Array, among: Indicator) -> Outcomes:
+def categorical(word: jax.Array, chances: jax.Array, among: Indicator, by: Stages | None = None) -> Outcomes:
     """One of several outcomes, or none, for some agents: outcome j with the probability p_j, none with 1 - sum_j p_j.
 
     Outcome j is drawn if c_{j-1} <= u < c_j, u the word, c_j = p_0 + ... + p_j, as integers out of 2^31 (inversion;
@@ -51,6 +51,7 @@ def categorical(word: jax.Array, chances: jax.Array, among: Indicator) -> Outcom
         word: (n,) uint32, from `random.words`.
         chances: (outcomes,) or (outcomes, n) float32, at most 254 of them; what passes a sum of 1 is cut off.
         among: who can have one; for a derivative, an indicator made by the function `among`.
+        by: the stages, if there are chances of each stage, (outcomes, kinds), instead of each agent.
 
     >>> from lpm.kernels.stages import among
     >>> word, _ = random.words(random.key(1), jnp.arange(1000, dtype=jnp.uint32))
@@ -59,10 +60,10 @@ def categorical(word: jax.Array, chances: jax.Array, among: Indicator) -> Outcom
     >>> [int((drawn.value == k).sum()) for k in range(3)]
     [180, 515, 305]
     """
-    return _drawn("categorical", word, chances, among, certain=False)
+    return _drawn("categorical", word, chances, among, by, certain=False)
 
 
-def competing_risks(word: jax.Array, rates: jax.Array, among: Indicator) -> Outcomes:
+def competing_risks(word: jax.Array, rates: jax.Array, among: Indicator, by: Stages | None = None) -> Outcomes:
     """Which of several causes comes first in a step, if any does.
 
     p_j = (r_j / R) (1 - exp(-R)),        R = sum_j r_j        (Kalbfleisch & Prentice 2002, section 8.2)
@@ -71,12 +72,19 @@ def competing_risks(word: jax.Array, rates: jax.Array, among: Indicator) -> Outc
         word: (n,) uint32, from `random.words`.
         rates: (causes,) or (causes, n) float32, 1/step.
         among: who is at risk; for a derivative, an indicator made by the function `among`.
+        by: the stages, if there are rates of each stage, (causes, kinds), instead of each agent.
     """
     happens, shares = hazards.competing(rates)
-    return _drawn("competing_risks", word, happens[None] * shares, among, certain=False)
+    return _drawn("competing_risks", word, happens[None] * shares, among, by, certain=False)
 
 
-def choose(word: jax.Array, utilities: jax.Array, temperature: jax.Array | float, among: Indicator) -> Outcomes:
+def choose(
+    word: jax.Array,
+    utilities: jax.Array,
+    temperature: jax.Array | float,
+    among: Indicator,
+    by: Stages | None = None,
+) -> Outcomes:
     """A choice by utility: an argmax that is the surer, the lower the temperature.
 
     p_j = exp(u_j / T) / sum_k exp(u_k / T)        (Luce 1959; McFadden 1974, equation 12)
@@ -88,6 +96,7 @@ def choose(word: jax.Array, utilities: jax.Array, temperature: jax.Array | float
         utilities: (options,) or (options, n) float32, finite; what is not on offer has one far below the others.
         temperature: () or (n,) float32, above 0, in the unit of the utilities.
         among: who chooses; for a derivative, an indicator made by the function `among`.
+        by: the stages, if there are utilities of each stage, (options, kinds), instead of each agent.
 
     >>> from lpm.kernels.stages import among
     >>> word, _ = random.words(random.key(1), jnp.arange(1000, dtype=jnp.uint32))
@@ -101,7 +110,7 @@ def choose(word: jax.Array, utilities: jax.Array, temperature: jax.Array | float
     if utilities.ndim == 1 and each.ndim == 1:
         utilities = jnp.broadcast_to(utilities[:, None], (utilities.shape[0], each.shape[0]))
     scaled = utilities / (each[None] if each.ndim else each)
-    return _drawn("choose", word, jax.nn.softmax(scaled, axis=0), among, certain=True)
+    return _drawn("choose", word, jax.nn.softmax(scaled, axis=0), among, by, certain=True)
 
 
 def passes(
@@ -110,6 +119,7 @@ def passes(
     threshold: jax.Array | float,
     temperature: jax.Array | float,
     among: Indicator,
+    by: Stages | None = None,
 ) -> Indicator:
     """Whether a value passes a threshold: a comparison that is the surer, the lower the temperature.
 
@@ -123,9 +133,11 @@ def passes(
         threshold: () or (n,) float32.
         temperature: () or (n,) float32, above 0, in the unit of the value.
         among: who can pass it; for a derivative, an indicator made by the function `among`.
+        by: the stages, if there is a value of each stage, (kinds,), instead of each agent.
     """
     _check_temperature("passes", temperature)
-    return event(word, jax.nn.sigmoid((value - threshold) / temperature), among)
+    chance = jax.nn.sigmoid((value - threshold) / temperature)
+    return event(word, chance, among) if by is None else outcome(categorical(word, chance[None], among, by), 0)
 
 
 def _check_temperature(function: str, temperature: jax.Array | float) -> None:
@@ -183,40 +195,54 @@ def branch(stages: Stages, outcomes: Outcomes, targets: tuple[int | None, ...]) 
     return dataclasses.replace(stages, value=settle(value), shadow=shadow)
 
 
-def _drawn(function: str, word: jax.Array, chances: jax.Array, among: Indicator, certain: bool) -> Outcomes:
+def _drawn(
+    function: str, word: jax.Array, chances: jax.Array, among: Indicator, by: Stages | None, certain: bool
+) -> Outcomes:
     """The draw and its derivative; `certain` if the chances are known to add up to 1, whatever their rounding."""
-    number = chances.shape[0]
-    if not 1 <= number <= 254 or chances.shape[1:] not in ((), word.shape):
+    number, n = chances.shape[0], word.shape[0]
+    rows, said = ((), word.shape), f"(outcomes,) or (outcomes, {n})"
+    if by is not None:
+        rows, said = ((by.kinds,),), f"(outcomes, {by.kinds}), one for each stage of `by`"
+    if not 1 <= number <= 254 or chances.shape[1:] not in rows:
         raise ValueError(
-            f"{function}: asked for chances of shape (outcomes,) or (outcomes, {word.shape[0]}), 1 to 254 outcomes, "
-            f"got {chances.shape}; put the outcomes first"
+            f"{function}: asked for chances of shape {said}, 1 to 254 outcomes, got {chances.shape}; put the outcomes "
+            "first" + ("" if by is not None else ", and write by=stages if the rest is stages")
         )
     limits, total = [], jnp.zeros(chances.shape[1:], jnp.float32)
     for chance in chances:  # a cumulative sum in a fixed order, whatever the number of agents
         total = total + chance
-        limits.append(jnp.broadcast_to(random.threshold(total), word.shape))
+        limits.append(random.threshold(total))
     if certain:
-        limits[-1] = jnp.full(word.shape, 2**31, jnp.uint32)
+        limits[-1] = jnp.full(limits[-1].shape, 2**31, jnp.uint32)
+    settled = bits.settle(jnp.stack(limits))
 
     def drawn(part: slice) -> jax.Array:
-        found = random.categorical(word[part], jnp.stack([limit[part] for limit in limits]))
-        return jnp.where(among.value[part] == 1, found, jnp.uint8(number))
+        if by is not None:
+            own = settled.at[:, by.value[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+        else:
+            own = settled if settled.ndim == 1 else settled[:, part]
+        return jnp.where(among.value[part] == 1, random.categorical(word[part], own), jnp.uint8(number))
 
-    value = bits.evenly(drawn, word.shape[0])
+    value = bits.evenly(drawn, n)
     if among.shadow is None:
         return Outcomes(value, number)
-    each = tuple(chances[j] for j in range(number))
+    each = tuple(chances[j] if by is None else shadows.by_band(chances[j], by.value, word.shape) for j in range(number))
     if among.shadow.rule == "score":
         own = among.value == 1
         likelihood = score.of_outcomes(own, value, each)
         marginal = tuple(score.of_events(own, (value == j).astype(jnp.uint8), p) for j, p in enumerate(each))
         flows = tuple(dataclasses.replace(among.shadow, outgoing=((log_p,),)) for log_p in marginal)
         return Outcomes(value, number, flows, likelihood)
-    return Outcomes(value, number, _flows(among.shadow, word, value, each, certain))
+    return Outcomes(value, number, _flows(among.shadow, word, value, each, None if by is None else chances, certain))
 
 
 def _flows(
-    flow: Flow, word: jax.Array, drawn: jax.Array, chances: tuple[jax.Array, ...], certain: bool
+    flow: Flow,
+    word: jax.Array,
+    drawn: jax.Array,
+    chances: tuple[jax.Array, ...],
+    tables: jax.Array | None,
+    certain: bool,
 ) -> tuple[Flow, ...]:
     """The derivative of each outcome.
 
@@ -224,8 +250,14 @@ def _flows(
     `shadows.coupling`; which it then is, is drawn anew: an agent that had one takes mass dq_j to outcome j, whichever
     it had, and that has the right expectation since the dq_j sum to zero. With x_j for "j was drawn" and x for "any",
 
-        leaving = mass (own stage: x, ghosts: p) + [own stage] w dp
-        mass to j = leaving (own stage of an x: x_j, else: q_j) + [own stage of an x] dq_j
+        own stage: mass to j = (x mass + w dp) (x_j if x, else q_j) + x dq_j,        ghosts: p_j mass
+
+    Args:
+        flow: of the stages in which outcomes are possible.
+        word, drawn: (n,) the draw and what came of it.
+        chances: of each outcome, () or (n,) float32, in the agents' own stages.
+        tables: (outcomes, kinds) float32, in every stage, or None if they do not depend on it.
+        certain: whether the chances add up to 1.
     """
     number, kinds, rule, infecting = len(chances), flow.kinds, flow.rule, flow.infecting
     total = sum(chances[1:], start=chances[0])
@@ -241,15 +273,17 @@ def _flows(
         for p in chances
     )
     if rule == "mean_field":
-        return tuple(
-            dataclasses.replace(each, mass=tuple(p * row for row in flow.mass))
-            for each, p in zip(flows, chances, strict=True)
-        )
+
+        def chance(j: int, k: int) -> jax.Array:
+            return chances[j] if tables is None else tables[j, k]
+
+        expected = [tuple(chance(j, k) * row for k, row in zip(kinds, flow.mass, strict=True)) for j in range(number)]
+        return tuple(dataclasses.replace(each, mass=mass) for each, mass in zip(flows, expected, strict=True))
     fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
     before = (flow.mass, *flow.outgoing)
 
     def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
-        value, word, drawn, chances, total = constants
+        value, word, drawn, chances, total, tables = constants
         happens = (drawn < number).astype(jnp.uint8)
         left, some = happens == 1, jnp.maximum(total, 1e-12)
         q = [p / some for p in chances]
@@ -267,11 +301,14 @@ def _flows(
                 return [None] * number
             own = value == k
             fresh = weights[k in infecting] * d_total if root else 0
-            leaving = jnp.where(own, jnp.where(left, row, 0) + fresh, total * row)
-            took = own & left
+            leaving = jnp.where(left, row, 0) + fresh
             return [
-                leaving * jnp.where(took, (drawn == j).astype(jnp.float32), q[j])
-                + (jnp.where(took, d_q[j], 0) if root else 0)
+                jnp.where(
+                    own,
+                    leaving * jnp.where(left, (drawn == j).astype(jnp.float32), q[j])
+                    + (jnp.where(left, d_q[j], 0) if root else 0),
+                    (chances[j] if tables is None else tables[j, k]) * row,
+                )
                 for j in range(number)
             ]
 
@@ -281,7 +318,7 @@ def _flows(
         ]
         return tuple(tuple(tuple(each[j] for each in rows) for rows in found) for j in range(number))
 
-    constants = (flow.value, word, drawn, chances, total)
+    constants = (flow.value, word, drawn, chances, total, tables)
     carried = shadows.carried(tangent)(tuple(before for _ in range(number)), (chances,), constants)
     return tuple(
         dataclasses.replace(each, mass=mass, outgoing=tuple(outgoing))

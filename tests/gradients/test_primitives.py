@@ -120,12 +120,32 @@ def _dwell_matrix(p: dict[str, float]) -> Matrix:
     return m
 
 
+def _by_stage(p: Any, stages: Stages, word: jax.Array) -> Stages:
+    wealth = jnp.arange(4, dtype=jnp.float32)
+    poor = passes(word, p["wish"] - wealth, 0.0, p["temperature"], among(stages, 0, 1, 2), by=stages)
+    stages = move(stages, poor, 3)
+    rows = jnp.stack([p["rise"] * wealth, jnp.exp(-wealth), 0 * wealth])
+    return branch(stages, choose(word * jnp.uint32(747796405), rows, 1.0, among(stages, 1, 3), by=stages), (0, 2, None))
+
+
+def _by_stage_matrix(p: dict[str, float]) -> Matrix:
+    first, second = np.eye(4), np.eye(4)
+    for k in (0, 1, 2):
+        chance = 1 / (1 + np.exp(-(p["wish"] - k) / p["temperature"]))
+        first[k] = (1 - chance) * np.eye(4)[k] + chance * np.eye(4)[3]
+    for k in (1, 3):
+        up, down, stay = softmax(np.array([p["rise"] * k, np.exp(-k), 0.0]))
+        second[k] = up * np.eye(4)[0] + down * np.eye(4)[2] + stay * np.eye(4)[k]
+    return first @ second
+
+
 CASES = {
     "event": Case({"chance": 0.2}, _event, _event_matrix),
     "categorical": Case({"first": 0.2, "second": 0.1, "third": 0.3}, _categorical, _categorical_matrix),
     "competing_risks": Case({"death": 0.05, "recovery": 0.3}, _risks, _risks_matrix),
     "choose": Case({"good": 0.3, "bad": -0.2, "temperature": 0.8}, _choose, _choose_matrix),
     "passes": Case({"value": 1.0, "threshold": 1.5, "temperature": 0.4}, _passes, _passes_matrix),
+    "by_stage": Case({"wish": 0.5, "temperature": 1.2, "rise": -0.4}, _by_stage, _by_stage_matrix),
     "dwell": Case({"mean": 3.5, "deviation": 1.5}, _dwell, _dwell_matrix, 6),
 }
 BACK = 0.3  # chance to begin again, so that ghosts pass through every primitive too
