@@ -200,9 +200,8 @@ def _drawn(
 ) -> Outcomes:
     """The draw and its derivative; `certain` if the chances are known to add up to 1, whatever their rounding."""
     number, n = chances.shape[0], word.shape[0]
-    rows, said = ((), word.shape), f"(outcomes,) or (outcomes, {n})"
-    if by is not None:
-        rows, said = ((by.kinds,),), f"(outcomes, {by.kinds}), one for each stage of `by`"
+    rows: tuple[tuple[int, ...], ...] = ((), word.shape) if by is None else ((by.kinds,),)
+    said = f"(outcomes,) or (outcomes, {n})" if by is None else f"(outcomes, {by.kinds}), one for each stage of `by`"
     if not 1 <= number <= 254 or chances.shape[1:] not in rows:
         raise ValueError(
             f"{function}: asked for chances of shape {said}, 1 to 254 outcomes, got {chances.shape}; put the outcomes "

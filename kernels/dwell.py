@@ -127,7 +127,7 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
         }
 
         def leaving_of(rows: Any, root: bool) -> list[Any]:
-            found = []
+            found: list[Any] = []
             for t in range(steps):
                 row, own = rows[first + t], drawn.value == first + t
                 if row is None:

@@ -13,9 +13,11 @@ import pytest
 import lpm
 from lpm import networks
 from lpm.gradients import check_gradient, jacobian, named_entries
-from lpm.kernels import random
-from lpm.kernels.choices import passes
-from lpm.kernels.stages import Stages, among, amount, event, move, number
+from lpm.kernels import contagion, random
+from lpm.kernels.choices import branch, competing_risks, passes
+from lpm.kernels.dwell import dwell
+from lpm.kernels.hazards import gamma_hazards
+from lpm.kernels.stages import Stages, among, amount, chosen, event, move, number
 from lpm.world import World
 
 ROOT = Path(__file__).parents[2]
