@@ -234,3 +234,26 @@ def test_a_derivative_that_grows_after_the_end_is_warned_of() -> None:
     assert "d growing / d rate still grows when the value has come to rest: do not trust it" in found.warnings
     assert not any("d resting" in warning for warning in found.warnings)
     assert "d growing / d rate still grows" in str(found)
+
+
+def test_moves_that_are_found_in_another_order_are_the_same_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal sets of moves may print differently; the search for channels that a model needs ends all the same."""
+
+    def act(params: Any, state: Any, key: Any) -> Any:
+        stage, (first, second) = state.agents["stage"], random.words(key, state.fixed["id"])
+        stage = branch(stage, competing_risks(first, params, among(stage, 2, 3, 4)), (0, 1))
+        stage = move(stage, event(second, jnp.float32(0.5), among(stage, 0)), 1)
+        onward = competing_risks(first, jnp.append(params, params[0]), among(stage, 1))
+        return state.replace(stage=branch(stage, onward, (2, 3, 4))), {}
+
+    searched: list[int] = []
+    shapes = jax.eval_shape
+
+    def counted(*words: Any, **more: Any) -> Any:
+        searched.append(1)
+        assert len(searched) < 6, "the search does not end"
+        return shapes(*words, **more)
+
+    monkeypatch.setattr(jax, "eval_shape", counted)
+    state = lpm.initial_state({"stage": Stages(jnp.zeros(9, jnp.uint8), 5)})
+    lpm.simulate(lpm.chain(act=act), jnp.array([0.1, 0.2], jnp.float32), state, lpm.key(1), steps=1, rule="cavity")
