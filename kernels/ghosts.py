@@ -256,8 +256,8 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         for layer, own, shared in zip(exposure.contacts, jumps, family, strict=True):
             push = emitted(next(rows), value, classes, own)
             if isinstance(layer.network, graph.Graph):
-                here = scale * sums(layer.network, push)
-                from_susceptible = scale * sums(layer.network, jnp.where(stayed == 1, push, 0))
+                met, met_by = graph.neighbour_sums_of_two(push, jnp.where(stayed == 1, push, 0), layer.network)
+                here, from_susceptible = scale * met, scale * met_by
                 apart.append((from_susceptible * shared.start, None))
             else:
                 push = push + emitted(next(rows), value, classes, own)

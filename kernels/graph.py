@@ -69,6 +69,20 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
     return shadows.symmetric(forward, values)
 
 
+def neighbour_sums_of_two(first: jax.Array, second: jax.Array, graph: Graph) -> tuple[jax.Array, jax.Array]:
+    """As `neighbour_sums` of both, each neighbour being looked up once: two (n,) float32 to two (n,) float32."""
+    if graph.halo is not None:
+        return neighbour_sums(first, graph), neighbour_sums(second, graph)
+
+    def forward(both: jax.Array) -> jax.Array:
+        padded = bits.settle(jnp.pad(both, ((0, 1), (0, 0))))
+        sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), int(graph.by_agent)) for row in graph.rows]
+        return in_agent_order(jnp.concatenate(sums), graph)
+
+    both = shadows.symmetric(forward, jnp.stack([first, second], axis=1))
+    return both[:, 0], both[:, 1]
+
+
 def degrees(graph: Graph) -> jax.Array:
     """Each agent's number of neighbours: (n,) int32."""
     axis = 1 if graph.by_agent else 0

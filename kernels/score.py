@@ -32,3 +32,17 @@ def of_events(possible: jax.Array, happens: jax.Array, chance: jax.Array) -> jax
     drawn = jnp.where(happens == 1, jnp.log(within), jnp.log1p(-within))
     total = ranks.sum(jnp.where(possible, drawn, 0).sum())
     return total - lax.stop_gradient(total)
+
+
+def of_outcomes(possible: jax.Array, drawn: jax.Array, chances: tuple[jax.Array, ...]) -> jax.Array:
+    """log p of draws of one of several outcomes, or none, less its value: () float32, 0 with a derivative.
+
+    Args:
+        possible: (n,) bool, for whom.
+        drawn: (n,) uint8, the outcome's number; their number for none.
+        chances: of each, () or (n,) float32.
+    """
+    none = 1 - sum(chances[1:], start=chances[0])
+    logs = (jnp.where(drawn == j, jnp.log(jnp.clip(p, LEAST, 1)), 0) for j, p in enumerate((*chances, none)))
+    total = ranks.sum(jnp.where(possible, sum(logs, start=jnp.zeros(drawn.shape, jnp.float32)), 0).sum())
+    return total - lax.stop_gradient(total)

@@ -96,6 +96,7 @@ class Flow:
         outgoing: for each channel, for each of `kinds`, (n,) float32.
         used: how the contacts of ghosts were used up by the event, or None.
         leaving: () float32, the mean chance of the event; None for an infection.
+        share: () float32, of those who leave by it or by another outcome of the same draw, those by it.
         kinds: static.
         inside, infecting, rule: see `Shadow`; static.
     """
@@ -109,6 +110,7 @@ class Flow:
     inside: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
     infecting: frozenset[int] = dataclasses.field(metadata={"static": True})
     rule: str = dataclasses.field(metadata={"static": True})
+    share: jax.Array | float = 1.0
 
 
 def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
@@ -270,7 +272,7 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         chance: () or (n,) float32, its probability.
     """
     kinds, rule, infecting, happens = flow.kinds, flow.rule, flow.infecting, bits.settle(happens)
-    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(_mean(chance)))
+    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(mean_of(chance)))
     if rule == "mean_field":
         return dataclasses.replace(flow, mass=tuple(chance * row for row in flow.mass))
     if rule == "score":
@@ -302,7 +304,8 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
     return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing))
 
 
-def _mean(chance: jax.Array) -> jax.Array:
+def mean_of(chance: jax.Array) -> jax.Array:
+    """The mean over all agents, (), of a chance that is () or (n,)."""
     return ranks.sum(chance.sum()) / ranks.everyone(chance.shape[0]) if chance.ndim else chance
 
 
@@ -348,7 +351,7 @@ def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
     if flow.leaving is None:
         return dataclasses.replace(course, enters=course.enters.at[target].set(1))
     kinds = np.array(flow.kinds)
-    enters = course.enters.at[target].max(course.enters[kinds].sum())
+    enters = course.enters.at[target].max(course.enters[kinds].sum() * flow.share)
     return Typical(enters, course.leaves.at[kinds].set(flow.leaving))
 
 
@@ -376,3 +379,20 @@ def counted(count: jax.Array, rows: Rows) -> jax.Array:
 def _(primals: Any, tangents: Any) -> Any:
     count, _ = primals
     return count.astype(jnp.float32), ranks.sum(sum((row.sum() for row in tangents[1]), start=jnp.float32(0)))
+
+
+@jax.custom_jvp
+def amounts(value: jax.Array, rows: Rows) -> jax.Array:
+    """A yes or no of each agent as float32, with the derivative that its rows carry.
+
+    Args:
+        value: (n,) uint8.
+        rows: (n,) float32 each.
+    """
+    return value.astype(jnp.float32)
+
+
+@amounts.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    value, _ = primals
+    return value.astype(jnp.float32), sum(tangents[1], start=jnp.zeros(value.shape, jnp.float32))

@@ -60,7 +60,7 @@ def among(stages: Stages, *kinds: int) -> Indicator:
     >>> among(Stages(jnp.array([0, 1, 2], dtype=jnp.uint8), 3), 1, 2).value
     Array([0, 1, 1], dtype=uint8)
     """
-    _check("among", stages, *kinds)
+    check_kinds("among", stages, *kinds)
     value = jnp.zeros(stages.value.shape, bool)
     for low, high in _ranges(kinds):
         inside = stages.value == low if low == high else (stages.value >= low) & (stages.value <= high)
@@ -71,7 +71,7 @@ def among(stages: Stages, *kinds: int) -> Indicator:
     return Indicator(found, shadows.of_kinds(stages.shadow, stages.value, tuple(sorted(set(kinds)))))
 
 
-def _check(function: str, stages: Stages, *asked: int) -> None:
+def check_kinds(function: str, stages: Stages, *asked: int) -> None:
     """That the stages asked for exist: one too high would never be entered, or be entered and counted nowhere."""
     for kind in asked:
         if isinstance(kind, Integral) and not 0 <= kind < stages.kinds:
@@ -147,7 +147,7 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
     Raises:
         ValueError: if there is no such target.
     """
-    _check("move", stages, target)
+    check_kinds("move", stages, target)
     value = settle(jnp.where(event.value == 1, jnp.uint8(target), stages.value))
     if stages.shadow is None:
         return dataclasses.replace(stages, value=value)
@@ -160,3 +160,17 @@ def number(indicator: Indicator) -> jax.Array:
     """How many agents say yes, on all ranks: () int32, exact; with a derivative, the same number as float32."""
     count = ranks.sum(bits.total(bits.pack(indicator.value)))
     return count if indicator.shadow is None else shadows.counted(count, indicator.shadow.mass)
+
+
+def amount(indicator: Indicator) -> jax.Array:
+    """The yes or no as a number for each agent: (n,) float32, 0 or 1, with the derivative of its expectation.
+
+    For what an agent has of an event: `savings + wage * amount(among(job, EMPLOYED))`. A value that is computed from
+    `indicator.value` instead has no derivative.
+
+    >>> amount(among(Stages(jnp.array([0, 1, 2], dtype=jnp.uint8), 3), 1, 2))
+    Array([0., 1., 1.], dtype=float32)
+    """
+    if indicator.shadow is None:
+        return indicator.value.astype(jnp.float32)
+    return shadows.amounts(indicator.value, indicator.shadow.mass)

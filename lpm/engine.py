@@ -161,7 +161,8 @@ def _with_shadows(model: Model, rule: shadows.Rule, params: Any, state: State, k
     while True:  # a substep may bring in a layer that an earlier one must carry
         after = jax.eval_shape(lambda s: model.step(params, model.init(params, s, key), key)[0], state)
         more = jax.tree.map(_with_layers_of, state, after, is_leaf=_is_stages)
-        if str(jax.tree.structure(more)) == str(jax.tree.structure(state)):
+        before, now = jax.tree.structure(state), jax.tree.structure(more)
+        if now is not None and now == before:  # their text is no measure: sets have no order
             break
         state = more
     state = jax.tree.map(_pruned, state, is_leaf=_is_stages)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lpm.kernels.bits import pack, pack_host
-from lpm.kernels.graph import Graph, degrees, in_agent_order, neighbour_counts, neighbour_sums
+from lpm.kernels.graph import Graph, degrees, in_agent_order, neighbour_counts, neighbour_sums, neighbour_sums_of_two
 
 each_layout = pytest.mark.parametrize("by_agent", [False, True], ids=["by_neighbour", "by_agent"])
 
@@ -49,6 +49,24 @@ def test_neighbour_sums_meet_a_matrix_product(n, by_agent):
         np.testing.assert_array_equal(sums, matrix @ values)
         np.testing.assert_array_equal(degree, matrix.sum(1))
         assert (counts.dtype, sums.dtype, degree.dtype) == (jnp.uint8, jnp.float32, jnp.int32)
+
+
+@each_layout
+@pytest.mark.parametrize("n", [1, 33, 1000])
+def test_sums_of_two_are_those_of_each_and_so_are_their_derivatives(n, by_agent):
+    built = tables_of(adjacency(n, 4), by_agent)
+    first, second, d_first, d_second = jnp.asarray(np.random.default_rng(1).normal(size=(4, n)), jnp.float32)
+
+    def together(one, other):
+        return neighbour_sums_of_two(one, other, built)
+
+    def apart(one, other):
+        return neighbour_sums(one, built), neighbour_sums(other, built)
+
+    np.testing.assert_array_equal(jax.jit(together)(first, second), jax.jit(apart)(first, second))
+    for f in (together, apart):
+        np.testing.assert_array_equal(jax.jvp(f, (first, second), (d_first, d_second))[1], apart(d_first, d_second))
+        np.testing.assert_array_equal(jax.vjp(f, first, second)[1]((d_first, d_second)), apart(d_first, d_second))
 
 
 @each_layout
