@@ -11,8 +11,8 @@ of being infected. Three things keep ghosts from multiplying where an epidemic d
 1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q
    in each step. That share times the mass is the ghost's `outgoing`.
 2. *A ghost does not infect whom it was infected by, nor whom its kin has.* On a graph, a ghost infected by one who
-   could itself be infected starts with as many contacts as those who are really infected have left, and loses as many to
-   its kin (`lpm.kernels.kin`).
+   could itself be infected starts with as many contacts as those who are really infected have left, and loses as many
+   to its kin (`lpm.kernels.kin`).
 3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
    therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
 """

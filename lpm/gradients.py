@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
+from lpm import clustering
 from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import LOG_PROBABILITY, simulate
 from lpm.errors import InputError
@@ -136,6 +138,9 @@ def jacobian(
     Raises:
         InputError: for names that the world does not have and entries that are zero.
 
+    Warns:
+        ClusteredContacts: if the rule is "cavity" and a graph so clustered that its derivatives may be off.
+
     >>> from lpm.settings import Calendar
     >>> from lpm.worlds import sir
     >>> world = sir.build(sir.Settings(agents=300, contacts=sir.Contacts("well_mixed"), transmission=0.3), Calendar(10))
@@ -154,6 +159,8 @@ def jacobian(
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
     values: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
     derivatives: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
+    if method == "cavity":
+        clustering.warn(world.state)
     if method == "score" and realizations < 2:
         raise InputError(f"score: asked for at least 2 realizations, got {realizations}; write realizations=2 or more")
     for realization in range(realizations):  # in turn, so that one is in memory at a time
@@ -208,7 +215,7 @@ def check_gradient(
 
     Returns:
         the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any
-        more, and where a change of a parameter changed nothing.
+        more, where a change of a parameter changed nothing, and where contacts are clustered.
 
     Raises:
         InputError: for names that the world does not have.
@@ -230,7 +237,9 @@ def check_gradient(
         return lambda done, total: progress(before + done, 2 * total) if progress else None
 
     both = {"steps": steps, "observables": observables, "realizations": realizations, "seed": seed}
-    found = jacobian(world, parameters, method=rule, progress=told(0), **both)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", clustering.ClusteredContacts)  # the check says it itself
+        found = jacobian(world, parameters, method=rule, progress=told(0), **both)  # type: ignore[arg-type]
     reference = jacobian(
         world,
         parameters,
@@ -240,20 +249,22 @@ def check_gradient(
         progress=told(realizations),
         **both,  # type: ignore[arg-type]
     )
-    comparisons, warnings = [], []
+    comparisons, remarks = [], []
     for number, name in enumerate(found.parameters):
         estimates, references = (
             {key: value[:, number] for key, value in each.derivatives.items()} for each in (found, reference)
         )
         comparisons += [compare(name, key, estimates[key], references[key]) for key in estimates]
         if not any(each.any() for each in references.values()) and any(each.any() for each in estimates.values()):
-            warnings.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
-        warnings += [
+            remarks.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
+        remarks += [
             f"d {key} / d {name} still grows when the value has come to rest: do not trust it"
             for key, estimate in estimates.items()
             if _grows(found.values[key].mean(0), estimate.mean(0))
         ]
-    return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
+    clustered = clustering.warning_of(world.state) if rule == "cavity" else None
+    remarks += [clustered] if clustered else []
+    return GradientCheck(tuple(comparisons), tuple(remarks), rule, realizations)
 
 
 def named_entries(params: Any) -> dict[str, Any]:
