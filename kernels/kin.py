@@ -5,12 +5,12 @@ contacts are clustered, so are others whom the infector infects. Ghosts are line
 world in which it happens, a ghost and its kin are what those really infected are to this one, and these can be counted.
 With s_i the contacts of agent i that could be infected and escaped, and k_i all its contacts:
 
-- *Birth.* Those who are infected over the graph, and so have an infector among their contacts, have the share
+- *Birth.* Those who might have been infected over the graph, and have an infector among their contacts, have the share
 
       phi = sum_i w_i s_i / sum_i w_i (k_i - 1)
 
-  of their other contacts left, w_i being the hazard that i meets there. A ghost born of a ghost starts with as many:
-  phi (k_i - 1) among s_i. Without clustering that is s_i - 1 in the mean: all but the infector.
+  of their other contacts left, w_i being the hazard that i met there and escaped. A ghost born of a ghost starts with
+  as many: phi (k_i - 1) among s_i. Without clustering that is s_i - 1 in the mean: all but the infector.
 - *Use.* A class of infectious agents loses contacts to itself, to its kin and to others. Others take as many from those
   who are susceptible; what is left,
 
@@ -72,11 +72,13 @@ def kin(
         return graph.neighbour_counts(bits.pack(flags.astype(jnp.uint8)), network).astype(jnp.float32)
 
     before, after, every = contacts(susceptible), contacts(stayed), contacts(jnp.ones_like(stayed))
+    escaped, waiting, *infect = (flags.astype(jnp.float32) for flags in (stayed, latent, *classes))
     met = (contacts(who) * _mean(hazard) for who, hazard in zip(classes, hazards, strict=True))
-    weight = sum(met, start=jnp.zeros_like(before)) * susceptible
+    weight = sum(met, start=jnp.zeros_like(before)) * escaped
     others = jnp.maximum(every - 1, 0)
-    pairs = [(weight * after, weight * others), (stayed * after, stayed * before), (latent * after, latent * before)]
-    pairs += [(who * after, who * before * (1 - q)) for who, q in zip(classes, jumps, strict=True)]
+    pairs = [(weight * after, weight * others)]
+    pairs += [(who * after, who * before) for who in (escaped, waiting)]
+    pairs += [(who * after, who * before * (1 - q)) for who, q in zip(infect, jumps, strict=True)]
     above, below = ranks.sum(jnp.stack([jnp.stack([one.sum(), other.sum()]) for one, other in pairs])).T
     share, susceptible_keep, latent_keep, *infectious_keep = jnp.where(below > 0, above / jnp.maximum(below, 1e-9), 1)
     kept = jnp.stack([*infectious_keep, latent_keep]) / jnp.maximum(susceptible_keep, 1e-3)

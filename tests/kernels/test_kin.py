@@ -35,11 +35,11 @@ def test_numbers_are_those_counted_by_hand() -> None:
     after = np.where((before == 0) & (rng.random(n) < 0.3), 1, before)
     found = numbers(edges, n, before, after)
     degree, could, left = contact.sum(1), contact @ (before == 0), contact @ ((before == 0) & (after == 0))
-    weight = (contact @ (before == 2)) * (before == 0)
+    stayed = (before == 0) & (after == 0)
+    weight = (contact @ (before == 2)) * stayed
     share = (weight * left).sum() / (weight * (degree - 1)).sum()
     assert share < 1
     np.testing.assert_allclose(found.start, share * (degree - 1) / np.maximum(left, 1), rtol=1e-5)
-    stayed = (before == 0) & (after == 0)
     usual = left[stayed].sum() / could[stayed].sum()
     infectious = left[before == 2].sum() / (could[before == 2].sum() * (1 - JUMP)) / usual
     latent = left[before == 1].sum() / could[before == 1].sum() / usual
