@@ -14,7 +14,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, chains, graph, groups
+from lpm.kernels import bits, chains, groups
 
 
 def _looked_up(m: jax.Array, odds: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
@@ -34,19 +34,19 @@ def _looked_up(m: jax.Array, odds: jax.Array, latent: jax.Array) -> tuple[jax.Ar
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """What ghosts born in a layer start with, and what they keep.
+    """What ghosts born in a group start with, and what they keep.
 
     Args:
-        start: (n,) float32, the outgoing share at birth; on a graph the share that goes back to the parent.
-        left: the share left after a step in groups, of a root and of its family there, (n,) float32; None on a graph.
+        start: (n,) float32, the outgoing share at birth.
+        left: the share left after a step, of a root and of its family there, (n,) float32.
     """
 
     start: jax.Array
-    left: tuple[jax.Array, jax.Array] | None
+    left: tuple[jax.Array, jax.Array]
 
 
 def family(
-    network: graph.Graph | groups.Households | groups.Groups,
+    network: groups.Households | groups.Groups,
     jump: jax.Array,
     stayed: jax.Array,
     lasting: jax.Array,
@@ -64,8 +64,6 @@ def family(
         chance: (n,) float32, the probability of a real infection, which ends a ghost.
     """
     words = bits.pack(stayed)
-    if isinstance(network, graph.Graph):
-        return Family(1 / jnp.maximum(graph.neighbour_counts(words, network), 1).astype(jnp.float32), None)
     if isinstance(network, groups.Households):
         counts = (groups.household_counts(words, network) - stayed).astype(jnp.float32)
     else:

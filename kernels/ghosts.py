@@ -10,8 +10,9 @@ of being infected. Three things keep ghosts from multiplying where an epidemic d
 
 1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q
    in each step. That share times the mass is the ghost's `outgoing`.
-2. *A ghost does not infect whom it was infected by.* On a graph, a ghost infected by one who could itself be infected
-   starts with the outgoing share 1 - 1/s, s being the number of its contacts that could be infected.
+2. *A ghost does not infect whom it was infected by, nor whom its kin has.* On a graph, a ghost infected by one who
+   could itself be infected starts with as many contacts as those who are really infected have left, and loses as many
+   to its kin (`lpm.kernels.kin`).
 3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
    therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
 """
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import bits, families, graph, groups, shadows, strata
+from lpm.kernels import bits, families, graph, groups, kin, shadows, strata
 from lpm.kernels.hazards import probability
 from lpm.kernels.shadows import Flow, Rows, Shadow
 
@@ -103,13 +104,15 @@ class Used:
 
     Args:
         jumps: see `Jumps`.
-        left: the share that ghosts in groups keep, (n,) float32; None on a graph.
+        left: what ghosts keep: in groups the share, (n,) float32; on a graph see `kin.Kin`, (classes + 1,) float32.
         classes: static.
+        latent: the stages of those infected that do not infect yet, static.
     """
 
     jumps: tuple[Jumps, ...]
-    left: tuple[jax.Array | None, ...]
+    left: tuple[jax.Array, ...]
     classes: Classes = dataclasses.field(metadata={"static": True})
+    latent: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def apply(self, outgoing: tuple[Rows, ...], value: jax.Array) -> tuple[Rows, ...]:
         """What is left of outgoing shares after a step.
@@ -122,7 +125,7 @@ class Used:
         def tangent(constants: Any, channels: Any, _: Any) -> Any:
             used, value = constants
             each = zip(channels, used.jumps, used.left, strict=True)
-            return tuple(_left(rows, value, used.classes, jumps, left) for rows, jumps, left in each)
+            return tuple(_left(rows, value, used, jumps, left) for rows, jumps, left in each)
 
         return shadows.carried(tangent)(outgoing, (), (self, value))
 
@@ -158,13 +161,16 @@ def emitted(rows: Rows, value: jax.Array, classes: Classes, jumps: Jumps) -> jax
     return sum(parts[1:], start=parts[0]) * _spared(value, classes, jumps)
 
 
-def _left(rows: Rows, value: jax.Array, classes: Classes, jumps: Jumps, left: jax.Array | None) -> Rows:
-    """outgoing_k exp(h_r - h_k), or in groups the share `left`; what is lost, the agent's own stage takes back."""
-    spared = _spared(value, classes, jumps)
-    keep = {k: (1 - q) * spared for kinds, q in zip(classes, jumps, strict=True) for k in kinds}
-    if left is not None:
-        infects = _among(value, tuple(keep))
+def _left(rows: Rows, value: jax.Array, used: Used, jumps: Jumps, left: jax.Array) -> Rows:
+    """outgoing_k exp(h_r - h_k) and less what kin takes; what is lost, the agent's own stage takes back."""
+    spared = _spared(value, used.classes, jumps)
+    keep = {k: (1 - q) * spared for kinds, q in zip(used.classes, jumps, strict=True) for k in kinds}
+    infects = _among(value, tuple(keep))
+    if left.shape == value.shape:
         keep = {k: jnp.where(infects, share, left) for k, share in keep.items()}
+    else:
+        place = {k: c for c, kinds in enumerate((*used.classes, used.latent)) for k in kinds}
+        keep = {k: keep.get(k, spared) * jnp.where(infects, 1, left[c]) for k, c in place.items()}
     # As the rows sum to zero before and after, those of stages that do not infect need not be read.
     total = sum(rows[k] * (spared - share) for k, share in keep.items())
     return tuple(
@@ -212,18 +218,22 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
     return _infected_by_rates(shadow, flow, hazard, exposure, classes)
 
 
-def _latent_steps(shadow: Shadow, susceptible: int, classes: Classes) -> jax.Array:
-    """Mean steps from an infection until it infects, () float32: those in stages that lead to others which infect."""
+def _latent(shadow: Shadow, susceptible: int, classes: Classes) -> tuple[int, ...]:
+    """The stages that lead to others which infect, and do not themselves."""
     infecting = {k for kinds in classes for k in kinds}
     latent: set[int] = set()
     while True:
         to = {origin for origin, target in shadow.moves if target in infecting | latent} - infecting - {susceptible}
         if to <= latent:
-            break
+            return tuple(sorted(latent))
         latent |= to
+
+
+def _latent_steps(shadow: Shadow, latent: tuple[int, ...]) -> jax.Array:
+    """Mean steps from an infection until it infects, () float32."""
     course = shadow.course
     # Stages that nobody leaves by himself (the recovered, who are vaccinated, say) lead nowhere.
-    each = (jnp.where(course.leaves[k] > 0, course.lasting(k), 0) for k in sorted(latent))
+    each = (jnp.where(course.leaves[k] > 0, course.lasting(k), 0) for k in latent)
     return sum(each, start=jnp.float32(0))
 
 
@@ -233,13 +243,18 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     lasting = jnp.float32(0)
     for weight, kinds in zip(exposure.weights, classes, strict=True):
         lasting = sum((weight * shadow.course.lasting(k) for k in kinds), start=lasting)
-    latent = _latent_steps(shadow, susceptible, classes)
+    latent = _latent(shadow, susceptible, classes)
+    steps = _latent_steps(shadow, latent)
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
     jumps = tuple(_jumps(layer) for layer in exposure.contacts)
+    who = tuple(_among(flow.value, kinds) for kinds in classes)
+    could, waiting = flow.value == susceptible, jnp.isin(flow.value, jnp.array(latent, flow.value.dtype))
     family = tuple(
-        families.family(layer.network, own[0], stayed, lasting, latent, exposure.chance)
+        kin.kin(layer.network, could, stayed, who, waiting, layer.hazards, own)
+        if isinstance(layer.network, graph.Graph)
+        else families.family(layer.network, own[0], stayed, lasting, steps, exposure.chance)
         for layer, own in zip(exposure.contacts, jumps, strict=True)
     )
 
@@ -258,7 +273,7 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
             if isinstance(layer.network, graph.Graph):
                 met, met_by = graph.neighbour_sums_of_two(push, jnp.where(stayed == 1, push, 0), layer.network)
                 here, from_susceptible = scale * met, scale * met_by
-                apart.append((from_susceptible * shared.start, None))
+                apart.append((from_susceptible * (1 - shared.start), None))
             else:
                 push = push + emitted(next(rows), value, classes, own)
                 here = scale * sums(layer.network, push)
@@ -275,8 +290,8 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, jumps, family)
     )
     each_jumps = tuple(own for layer, own in zip(exposure.contacts, jumps, strict=True) for _ in layer.channels)
-    left = tuple(each for shared in family for each in (shared.left or (None,)))
-    used = Used(each_jumps, left, classes) if inside else None
+    left = tuple(each for shared in family for each in ((shared.kept,) if isinstance(shared, kin.Kin) else shared.left))
+    used = Used(each_jumps, left, classes, latent) if inside else None
     infecting = frozenset(k for kinds in classes for k in kinds)
     return dataclasses.replace(
         flow, mass=mass, outgoing=tuple(rest), inside=inside, infecting=infecting, used=used, leaving=None

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
+from lpm import clustering
 from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import LOG_PROBABILITY, simulate
 from lpm.errors import InputError
@@ -138,6 +139,9 @@ def jacobian(
         InputError: for names that the world does not have, entries that are zero, and a rule for parameters that none
             follows (`World.unfollowed`).
 
+    Warns:
+        ClusteredContacts: if the rule is "cavity" and a graph so clustered that its derivatives may be off.
+
     >>> from lpm.settings import Calendar
     >>> from lpm.worlds import sir
     >>> world = sir.build(sir.Settings(agents=300, contacts=sir.Contacts("well_mixed"), transmission=0.3), Calendar(10))
@@ -151,6 +155,8 @@ def jacobian(
     directions = dict(parameters) if isinstance(parameters, Mapping) else _directions(world.params, parameters)
     if method != "differences":
         directions = _followed(world, directions, method, parameters is None)
+    if method == "cavity":
+        clustering.warn(world.state)
     return _jacobian(world, directions, steps, _observed(world, observables), realizations, seed, method, change, order,
                      progress)  # fmt: skip
 
@@ -228,7 +234,8 @@ def check_gradient(
 
     Returns:
         the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any
-        more, where a change of a parameter changed nothing, and of integer arrays if something is off or cut.
+        more, where a change of a parameter changed nothing, where contacts are clustered, and of integer arrays if
+        something is off or cut.
 
     Raises:
         InputError: for names that the world does not have.
@@ -252,26 +259,28 @@ def check_gradient(
     both = (world, _directions(world.params, parameters), steps, _observed(world, observables), realizations, seed)
     found = _jacobian(*both, rule, progress=told(0))
     reference = _jacobian(*both, "differences", change, 4, told(realizations))
-    comparisons, warnings = [], []
+    comparisons, remarks = [], []
     for number, name in enumerate(found.parameters):
         estimates, references = (
             {key: value[:, number] for key, value in each.derivatives.items()} for each in (found, reference)
         )
         comparisons += [compare(name, key, estimates[key], references[key]) for key in estimates]
         if not any(each.any() for each in references.values()) and any(each.any() for each in estimates.values()):
-            warnings.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
-        warnings += [
+            remarks.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
+        remarks += [
             f"d {key} / d {name} still grows when the value has come to rest: do not trust it"
             for key, estimate in estimates.items()
             if _grows(found.values[key].mean(0), estimate.mean(0))
         ]
     integers = _integers(world.state)
     if integers and any(each.verdict in ("off", "cut") for each in comparisons):
-        warnings.append(
+        remarks.append(
             f"{', '.join(integers)} of the agents: integers carry no derivative. If events change them and chances "
             "depend on them, make them `Stages`, or floats by `lpm.kernels.stages.amount`"
         )
-    return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
+    clustered = clustering.warning_of(world.state) if rule == "cavity" else None
+    remarks += [clustered] if clustered else []
+    return GradientCheck(tuple(comparisons), tuple(remarks), rule, realizations)
 
 
 def _integers(state: State) -> list[str]:

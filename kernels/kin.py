@@ -1,0 +1,90 @@
+"""Ghosts on a graph: how many contacts they have left, measured on those who are really infected.
+
+The infected of one ghost, its *kin*, take contacts from each other: a ghost's infector is among its contacts, and where
+contacts are clustered, so are others whom the infector infects. Ghosts are linear and cannot see each other. But to the
+world in which it happens, a ghost and its kin are what those really infected are to this one, and these can be counted.
+With s_i the contacts of agent i that could be infected and escaped, and k_i all its contacts:
+
+- *Birth.* Those who might have been infected over the graph, and have an infector among their contacts, have the share
+
+      phi = sum_i w_i s_i / sum_i w_i (k_i - 1)
+
+  of their other contacts left, w_i being the hazard that i met there and escaped. A ghost born of a ghost starts with
+  as many: phi (k_i - 1) among s_i. Without clustering that is s_i - 1 in the mean: all but the infector.
+- *Use.* A class of infectious agents loses contacts to itself, to its kin and to others. Others take as many from those
+  who are susceptible; what is left,
+
+      kept = (sum s' / sum (1 - Q) s over the infectious) / (sum s' / sum s over the susceptible)
+
+  with s' after the step and s before it, is lost to the kin, and a ghost's outgoing share falls by that factor as well.
+  The latent lose contacts to their kin alike. Without clustering the factor is 1 in the mean.
+
+Both are numbers of the run itself, so the derivative stays linear in the ghosts. They are those of kin as old as the
+epidemic's; the kin of a young ghost is smaller (docs/theory/gradients.md has what that does).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from lpm.kernels import bits, graph, ranks
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Kin:
+    """What ghosts on a graph start with, and what their kin leaves them.
+
+    Args:
+        start: (n,) float32, the share of its contacts that a ghost born of a ghost begins with; above 1 where an agent
+            has fewer left than the usual.
+        kept: (classes + 1,) float32, the factor of each class of infectious stages and, last, of the latent ones.
+    """
+
+    start: jax.Array
+    kept: jax.Array
+
+
+def kin(
+    network: graph.Graph,
+    susceptible: jax.Array,
+    stayed: jax.Array,
+    classes: tuple[jax.Array, ...],
+    latent: jax.Array,
+    hazards: tuple[jax.Array, ...],
+    jumps: tuple[jax.Array, ...],
+) -> Kin:
+    """The numbers of a graph's ghosts in a step.
+
+    Args:
+        network: the graph.
+        susceptible: (n,) bool, who could be infected.
+        stayed: (n,) uint8, who of them was not.
+        classes: for each class of infectious stages, (n,) bool, who is in it.
+        latent: (n,) bool, who is infected and does not infect yet.
+        hazards, jumps: of each class, () or (n,) float32: the hazard for a contact, and 1 - exp(-hazard).
+    """
+
+    def contacts(flags: jax.Array) -> jax.Array:
+        return graph.neighbour_counts(bits.pack(flags.astype(jnp.uint8)), network).astype(jnp.float32)
+
+    before, after, every = contacts(susceptible), contacts(stayed), contacts(jnp.ones_like(stayed))
+    escaped, waiting, *infect = (flags.astype(jnp.float32) for flags in (stayed, latent, *classes))
+    met = (contacts(who) * _mean(hazard) for who, hazard in zip(classes, hazards, strict=True))
+    weight = sum(met, start=jnp.zeros_like(before)) * escaped
+    others = jnp.maximum(every - 1, 0)
+    pairs = [(weight * after, weight * others)]
+    pairs += [(who * after, who * before) for who in (escaped, waiting)]
+    pairs += [(who * after, who * before * (1 - q)) for who, q in zip(infect, jumps, strict=True)]
+    above, below = ranks.sum(jnp.stack([jnp.stack([one.sum(), other.sum()]) for one, other in pairs])).T
+    share, susceptible_keep, latent_keep, *infectious_keep = jnp.where(below > 0, above / jnp.maximum(below, 1e-9), 1)
+    kept = jnp.stack([*infectious_keep, latent_keep]) / jnp.maximum(susceptible_keep, 1e-3)
+    nobody = jnp.array([*below[3:], below[2]]) == 0
+    return Kin(jnp.minimum(share, 1) * others / jnp.maximum(after, 1), jnp.where(nobody, 1, kept))
+
+
+def _mean(hazard: jax.Array) -> jax.Array:
+    return ranks.sum(hazard.sum()) / ranks.everyone(hazard.shape[0]) if hazard.ndim else hazard
