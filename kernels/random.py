@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -112,6 +113,28 @@ def words(key: Key, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
         two (n,) uint32 arrays.
     """
     return threefry((key.words[0], key.words[1]), (ids.astype(jnp.uint32), key.step))
+
+
+def drawn(key: Key, ids: jax.Array) -> Callable[[slice | jax.Array], jax.Array]:
+    """The first of an agent's two words, drawn when it is asked for: a function of a slice or of agents' numbers.
+
+    Where few agents are looked at, this saves storing a word for each.
+
+    Args:
+        key, ids: see `words`.
+
+    >>> first = drawn(key(1), jnp.arange(4, dtype=jnp.uint32))
+    >>> bool(first(jnp.array([2]))[0] == words(key(1), jnp.arange(4, dtype=jnp.uint32))[0][2])
+    True
+    """
+
+    def of(agents: slice | jax.Array) -> jax.Array:
+        if isinstance(agents, slice):
+            return words(key, ids[agents])[0]
+        # Looked up apart from the draw, whose loop would not be vectorised with lookups in it.
+        return words(key, bits.settle(ids.at[agents].get(mode="promise_in_bounds")))[0]
+
+    return of
 
 
 def uniform(word: jax.Array) -> jax.Array:
