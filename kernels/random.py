@@ -75,11 +75,19 @@ def key(seed: int, realization: int | jax.Array = 0) -> Key:
     >>> int(key(7).step), key(7).words.dtype.name
     (0, 'uint32')
     """
+    return of_realization(seed_words(seed), realization)
+
+
+def seed_words(seed: int) -> np.ndarray:
+    """A seed as two words, (2,) uint32: what `of_realization` takes, so that it compiles once for all seeds."""
     if isinstance(seed, int | np.integer) and not 0 <= seed < 2**64:
         raise ValueError(f"seed: asked for an integer in [0, 2^64), got {seed}; write for example seed=1")
-    seed = int(seed)
-    words = jnp.array([seed & 0xFFFFFFFF, seed >> 32], dtype=jnp.uint32)
-    return Key(_derive(words, realization, _REALIZATION), jnp.uint32(0))
+    return np.array([int(seed) & 0xFFFFFFFF, int(seed) >> 32], dtype=np.uint32)
+
+
+def of_realization(words: jax.Array | np.ndarray, realization: int | jax.Array = 0) -> Key:
+    """As `key`, from `seed_words`."""
+    return Key(_derive(jnp.asarray(words), realization, _REALIZATION), jnp.uint32(0))
 
 
 def name_hash(name: str) -> int:
