@@ -67,6 +67,12 @@ def infect_over_layers(params: sir.Params, state: State, key: random.Key) -> tup
     return state.replace(stage=tomorrow), {"infected": infected}
 
 
+def put_back(params: sir.Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """Everybody as at the start, with as many infectious: the same, since the start's draws are keyed too."""
+    fresh = dataclasses.replace(state.agents["stage"], value=jnp.zeros_like(state.agents["stage"].value))
+    return sir.first_cases(params, state.replace(stage=fresh), key), {}
+
+
 def several(world: World, layers: int, degree: float) -> World:
     """The world with so many graphs instead of one, agents in the order of their ids."""
     edges = [networks.erdos_renyi(world.agents, degree, seed) for seed in range(layers)]
@@ -80,18 +86,18 @@ def several(world: World, layers: int, degree: float) -> World:
 def point(
     agents: int, degree: float, infectious: float, layers: int, realizations: int, runs: int, days: int
 ) -> dict[str, Any]:
-    """Times of a day: nobody recovers or is infected to speak of, so the share infectious stays."""
+    """Times of a day like any other; after each everybody is put back, so that the share infectious stays."""
     settings = sir.Settings(
         agents=agents,
         contacts=Contacts(mean_degree=degree),
-        transmission=1e-6,
-        infectious_days=10_000,
         initial=infectious,
     )
     begun = time.perf_counter()
     world = sir.build(settings, Calendar(days))
     if layers:
         world = several(world, layers, degree)
+    # The day after is the day before again: draws are keyed by the step, so that others are infected on each.
+    world = dataclasses.replace(world, model=world.model.insert(put_back=put_back))
     set_up = time.perf_counter() - begun
     engine = Engine(world, seed=1, together=realizations, every=1)
     walls, processors = [], []

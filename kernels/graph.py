@@ -24,7 +24,8 @@ class Graph:
 
     Args:
         rows: tables of neighbours, one for each class of degrees, int32; n stands for nobody. A table is
-            (degree, agents) if not `by_agent`, else (agents, degree): the first is faster up to a few million agents.
+            (degree, agents) if not `by_agent`, else (agents, degree): the second is faster where few agents are asked for
+            theirs, or where there are millions.
         place: (n,) int32, where each agent's row stands when the tables are laid end to end; None if they stand in the
             agents' own order.
         by_agent: layout of the tables, static.
@@ -97,8 +98,7 @@ def infected(
                 return jnp.zeros(agents.shape, jnp.uint32)
             place = jnp.clip(agents - begin, 0, row.shape[1 - axis] - 1)
             there = row.at[place] if graph.by_agent else row.at[:, place]
-            # Stored, so that the processor fetches many rows at a time and waits for none.
-            met = bits.settle(there.get(mode="promise_in_bounds", wrap_negative_indices=False))
+            met = there.get(mode="promise_in_bounds", wrap_negative_indices=False)
             return bits.lookup(words, met).sum(axis, dtype=jnp.uint32)
 
         return of

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
