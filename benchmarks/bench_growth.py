@@ -68,9 +68,17 @@ def infect_over_layers(params: sir.Params, state: State, key: random.Key) -> tup
 
 
 def put_back(params: sir.Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
-    """Everybody as at the start, with as many infectious: the same, since the start's draws are keyed too."""
-    fresh = dataclasses.replace(state.agents["stage"], value=jnp.zeros_like(state.agents["stage"].value))
-    return sir.first_cases(params, state.replace(stage=fresh), key), {}
+    """Everybody as on the first morning."""
+    stage = dataclasses.replace(state.agents["stage"], value=state.fixed["morning"])
+    return state.replace(stage=stage), {}
+
+
+def again(world: World) -> World:
+    """The world with the same day over and over; draws are keyed by the step, so that others are infected on each."""
+    key = random.stream(random.key(1), "start")
+    morning = jax.jit(sir.first_cases)(world.params, world.state, key).agents["stage"].value
+    state = dataclasses.replace(world.state, fixed=world.state.fixed | {"morning": morning})
+    return dataclasses.replace(world, model=world.model.insert(put_back=put_back), state=state)
 
 
 def several(world: World, layers: int, degree: float) -> World:
@@ -96,8 +104,7 @@ def point(
     world = sir.build(settings, Calendar(days))
     if layers:
         world = several(world, layers, degree)
-    # The day after is the day before again: draws are keyed by the step, so that others are infected on each.
-    world = dataclasses.replace(world, model=world.model.insert(put_back=put_back))
+    world = again(world)
     set_up = time.perf_counter() - begun
     engine = Engine(world, seed=1, together=realizations, every=1)
     walls, processors = [], []

@@ -24,8 +24,8 @@ class Graph:
 
     Args:
         rows: tables of neighbours, one for each class of degrees, int32; n stands for nobody. A table is
-            (degree, agents) if not `by_agent`, else (agents, degree): the second is faster where few agents are asked for
-            theirs, or where there are millions.
+            (degree, agents) if not `by_agent`, else (agents, degree): the second is faster where few agents are asked
+            for theirs, or where there are millions.
         place: (n,) int32, where each agent's row stands when the tables are laid end to end; None if they stand in the
             agents' own order.
         by_agent: layout of the tables, static.
