@@ -24,6 +24,7 @@ from lpm.kernels import bits, ghosts, graph, groups, random, ranks, strata
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
+MANY = 200_000  # agents from whom on it is worth the compiler's time (3 s more) to ask few of them for their contacts
 Network = graph.Graph | groups.Households | groups.Groups | strata.Mixing
 
 
@@ -142,16 +143,16 @@ def infections(
         network = layers[0].network
         words = ranks.exchange_flags(classes[0][0], network.halo)
 
-        def limit_of(part: slice) -> jax.Array:
+        def by_counts() -> Callable[[slice], jax.Array]:
             counts = graph.counts_among(words, network)
-            return table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+            return lambda part: table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
 
-        if stages.shadow is None and network.place is None:
+        if stages.shadow is None and network.place is None and n >= MANY:
             # To pass over most agents is no gain but on a CPU.
             of_few = functools.partial(graph.infected, draw, who.value, words, table, network)
-            value = lax.platform_dependent(cpu=of_few, default=functools.partial(of_all, limit_of))
-        else:
-            value = of_all(limit_of)
+            return Indicator(lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_counts())))
+        limit_of = by_counts()
+        value = of_all(limit_of)
     if stages.shadow is None or who.shadow is None:
         return Indicator(value)
     limit, word = limit_of(slice(None)), draw(slice(None))

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpm.kernels import bits, flagged, graph, random
+from lpm.kernels import bits, contagion, flagged, graph, random
+from lpm.kernels.stages import Stages
 from lpm.networks import erdos_renyi
 from lpm.networks import graph as tables
 
@@ -63,6 +64,31 @@ def test_few_are_asked_and_the_infected_are_the_same(by_agent, rate, infectious)
     few = jax.jit(lambda words, network: graph.infected(draw, who, words, table, network))
     np.testing.assert_array_equal(few(words, network), expected)
     assert (int(expected.sum()) > 0) == (rate > 0 and infectious > 0)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("outside", [None, 0.02])
+def test_contagion_in_a_large_world_is_that_of_a_small_one(drawn, outside, monkeypatch):
+    n = 4_000
+    network, _ = tables(erdos_renyi(n, 8.0, seed=2))
+    stages = Stages(jnp.asarray(np.random.default_rng(4).integers(0, 3, n), jnp.uint8), kinds=3)
+    draw = random.drawn(random.key(9), jnp.arange(n, dtype=jnp.uint32))
+    word = draw if drawn else draw(slice(None))
+    outside = None if outside is None else jnp.float32(outside)
+
+    def infected(stages, network):
+        layers = (contagion.Layer(network, jnp.float32(0.05)),)
+        infectious = (contagion.Infectious((1,)),)
+        return contagion.infections(word, stages, layers, susceptible=0, infectious=infectious, outside=outside).value
+
+    asked = []
+    monkeypatch.setattr(graph, "infected", lambda *given, all=graph.infected: asked.append(1) or all(*given))
+    expected = jax.jit(infected)(stages, network)
+    assert not asked
+    monkeypatch.setattr(contagion, "MANY", n)
+    np.testing.assert_array_equal(jax.jit(lambda *given: infected(*given))(stages, network), expected)
+    assert asked
+    assert 0 < int(expected.sum()) < n
 
 
 def test_nobody_is_missed_if_thresholds_do_not_grow():
