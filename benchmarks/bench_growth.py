@@ -67,6 +67,20 @@ def infect_over_layers(params: sir.Params, state: State, key: random.Key) -> tup
     return state.replace(stage=tomorrow), {"infected": infected}
 
 
+def put_back(params: sir.Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
+    """Everybody as on the first morning."""
+    stage = dataclasses.replace(state.agents["stage"], value=state.fixed["morning"])
+    return state.replace(stage=stage), {}
+
+
+def again(world: World) -> World:
+    """The world with the same day over and over; draws are keyed by the step, so that others are infected on each."""
+    key = random.stream(random.key(1), "start")
+    morning = jax.jit(sir.first_cases)(world.params, world.state, key).agents["stage"].value
+    state = dataclasses.replace(world.state, fixed=world.state.fixed | {"morning": morning})
+    return dataclasses.replace(world, model=world.model.insert(put_back=put_back), state=state)
+
+
 def several(world: World, layers: int, degree: float) -> World:
     """The world with so many graphs instead of one, agents in the order of their ids."""
     edges = [networks.erdos_renyi(world.agents, degree, seed) for seed in range(layers)]
@@ -80,18 +94,17 @@ def several(world: World, layers: int, degree: float) -> World:
 def point(
     agents: int, degree: float, infectious: float, layers: int, realizations: int, runs: int, days: int
 ) -> dict[str, Any]:
-    """Times of a day: nobody recovers or is infected to speak of, so the share infectious stays."""
+    """Times of a day like any other; after each everybody is put back, so that the share infectious stays."""
     settings = sir.Settings(
         agents=agents,
         contacts=Contacts(mean_degree=degree),
-        transmission=1e-6,
-        infectious_days=10_000,
         initial=infectious,
     )
     begun = time.perf_counter()
     world = sir.build(settings, Calendar(days))
     if layers:
         world = several(world, layers, degree)
+    world = again(world)
     set_up = time.perf_counter() - begun
     engine = Engine(world, seed=1, together=realizations, every=1)
     walls, processors = [], []

@@ -264,8 +264,10 @@ dotted line is time in proportion to the work.
 
 {command("python benchmarks/bench_growth.py")}
 
-Every day looks up all contacts of all agents among packed flags of n / 8 bytes: time follows agents times contacts,
-and more than that once the flags or the tables outgrow a cache."""
+When this was measured, every day looked up all contacts of all agents among packed flags of n / 8 bytes: time followed
+agents times contacts, and more than that once the flags or the tables outgrew a cache. Since then, over one graph on a
+CPU, only those are asked for their contacts who are susceptible and whose draw could be low enough
+(`lpm.kernels.graph.infected`); neither these curves nor the other times of the page have been measured again."""
 
 
 def cases(core: Results) -> str:

@@ -102,17 +102,28 @@ def pack(flags: jax.Array) -> jax.Array:
     """
     n = flags.shape[0]
     whole = n // 32 * 32
-    parts = [_pack_whole(flags[:whole])] if whole else []
+    parts = [pack_whole(flags[:whole])] if whole else []
     if n > whole:  # apart from the rest, since padding the flags would put a branch into the loop over them
-        parts.append(_pack_whole(jnp.pad(flags[whole:], (0, whole + 32 - n))))
+        parts.append(pack_whole(jnp.pad(flags[whole:], (0, whole + 32 - n))))
     return settle(jnp.concatenate([*parts, jnp.zeros(1, jnp.uint32)]))
 
 
-def _pack_whole(flags: jax.Array) -> jax.Array:
+def pack_whole(flags: jax.Array) -> jax.Array:
     # Four flags are four bytes of one 32-bit number; a multiplication gathers their lowest bits in the highest nibble.
     quads = lax.bitcast_convert_type(flags.reshape(-1, 8, 4), jnp.uint32)
     nibbles = (quads * jnp.uint32(0x10204080)) >> 28
     return (nibbles << (4 * jnp.arange(8, dtype=jnp.uint32))[None, :]).sum(1, dtype=jnp.uint32)
+
+
+def unpack(words: jax.Array, n: int) -> jax.Array:
+    """The flags of n agents from packed ones: (n,) uint8, 0 or 1.
+
+    >>> unpack(jnp.array([5, 0], dtype=jnp.uint32), 3)
+    Array([1, 0, 1], dtype=uint8)
+    """
+    nibbles = (words[:-1, None] >> (4 * jnp.arange(8, dtype=jnp.uint32))[None, :]) & 15
+    quads = settle((nibbles * jnp.uint32(0x00204081)) & jnp.uint32(0x01010101))  # four bits to four bytes
+    return lax.bitcast_convert_type(quads, jnp.uint8).reshape(-1)[:n]
 
 
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:

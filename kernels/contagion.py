@@ -18,11 +18,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from lpm.kernels import bits, ghosts, graph, groups, random, strata
+from lpm.kernels import bits, ghosts, graph, groups, random, ranks, strata
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
+MANY = 200_000  # agents from whom on it is worth the compiler's time (3 s more) to ask few of them for their contacts
 Network = graph.Graph | groups.Households | groups.Groups | strata.Mixing
 
 
@@ -106,7 +108,7 @@ def _others(size: jax.Array) -> jax.Array:
 
 
 def infections(
-    word: jax.Array,
+    word: jax.Array | Callable[[slice | jax.Array], jax.Array],
     stages: Stages,
     layers: tuple[Layer, ...],
     *,
@@ -118,7 +120,7 @@ def infections(
     """Who is infected in this step.
 
     Args:
-        word: (n,) uint32, from `random.words`.
+        word: (n,) uint32, from `random.words`; or `random.drawn`, which is faster if one graph is all there is.
         stages: where each agent is.
         layers: networks and rates.
         susceptible: the stage that can be infected.
@@ -127,12 +129,33 @@ def infections(
         outside: () or (n,) float32, hazard from outside the population (importation), 1/step.
     """
     classes = [(bits.pack(among(stages, *each.kinds).value), each.weight) for each in infectious]
-    limit_of = _limit_of(classes, layers, susceptibility, outside)
-    who = among(stages, susceptible)
-    value = bits.evenly(lambda part: random.happens(word[part], limit_of(part)) & who.value[part], word.shape[0])
+    who, n = among(stages, susceptible), stages.value.shape[0]
+    draw = word if callable(word) else functools.partial(_taken, word)
+
+    def of_all(limit_of: Callable[[slice], jax.Array]) -> jax.Array:
+        return bits.evenly(lambda part: random.happens(draw(part), limit_of(part)) & who.value[part], n)
+
+    table = _table(classes, layers, susceptibility, outside)
+    if table is None:
+        limit_of = _limit_of(classes, layers, susceptibility, outside)
+        value = of_all(limit_of)
+    else:
+        network = layers[0].network
+        words = ranks.exchange_flags(classes[0][0], network.halo)
+
+        def by_counts() -> Callable[[slice], jax.Array]:
+            counts = graph.counts_among(words, network)
+            return lambda part: table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+
+        if stages.shadow is None and network.place is None and n >= MANY:
+            # To pass over most agents is no gain but on a CPU.
+            of_few = functools.partial(graph.infected, draw, who.value, words, table, network)
+            return Indicator(lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_counts())))
+        limit_of = by_counts()
+        value = of_all(limit_of)
     if stages.shadow is None or who.shadow is None:
         return Indicator(value)
-    limit = limit_of(slice(None))
+    limit, word = limit_of(slice(None)), draw(slice(None))
     hazard = _hazard_of(classes, layers, susceptibility, outside, derivative=True)(slice(None))
     exposure = _exposure(word, limit, layers, infectious, susceptibility, outside)
     kinds = tuple(each.kinds for each in infectious)
@@ -141,18 +164,27 @@ def infections(
     )
 
 
+def _taken(word: jax.Array, agents: slice | jax.Array) -> jax.Array:
+    return word[agents] if isinstance(agents, slice) else word.at[agents].get(mode="promise_in_bounds")
+
+
+def _table(
+    classes: Classes, layers: tuple[Layer, ...], susceptibility: jax.Array | None, outside: jax.Array | None
+) -> jax.Array | None:
+    """If one count decides: thresholds by that count, which spare an exponential for each agent."""
+    if not (len(layers) == len(classes) == 1 and isinstance(layers[0].network, graph.Graph) and susceptibility is None):
+        return None
+    network, rate = layers[0].network, layers[0].rate * classes[0][1]
+    if network.most > 255 or not (outside is None or jnp.ndim(outside) == 0):
+        return None
+    hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
+    return bits.settle(random.threshold(probability(hazards)))
+
+
 def _limit_of(
     classes: Classes, layers: tuple[Layer, ...], susceptibility: jax.Array | None, outside: jax.Array | None
 ) -> Callable[[slice], jax.Array]:
     """The threshold of the infection of a slice of the agents, uint32."""
-    if len(layers) == len(classes) == 1 and isinstance(layers[0].network, graph.Graph) and susceptibility is None:
-        # One count decides: a table of integer thresholds spares an exponential for each agent.
-        network, rate = layers[0].network, layers[0].rate * classes[0][1]
-        if network.most < 256 and (outside is None or jnp.ndim(outside) == 0):
-            hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
-            table = bits.settle(random.threshold(probability(hazards)))
-            counts = graph.neighbour_counts(classes[0][0], network)
-            return lambda part: table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
     hazard_of = _hazard_of(classes, layers, susceptibility, outside)
     return lambda part: random.threshold(probability(hazard_of(part)))
 

@@ -7,11 +7,14 @@ neighbours are looked up among packed flags: for a million agents these are 125 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
-from lpm.kernels import bits, ranks, shadows
+from lpm.kernels import bits, flagged, random, ranks, shadows
 
 
 @jax.tree_util.register_dataclass
@@ -21,7 +24,8 @@ class Graph:
 
     Args:
         rows: tables of neighbours, one for each class of degrees, int32; n stands for nobody. A table is
-            (degree, agents) if not `by_agent`, else (agents, degree): the first is faster up to a few million agents.
+            (degree, agents) if not `by_agent`, else (agents, degree): the second is faster where few agents are asked
+            for theirs, or where there are millions.
         place: (n,) int32, where each agent's row stands when the tables are laid end to end; None if they stand in the
             agents' own order.
         by_agent: layout of the tables, static.
@@ -51,10 +55,61 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
     Returns:
         (n,) uint8, or int32 if a degree passes 255.
     """
+    return counts_among(ranks.exchange_flags(words, graph.halo), graph)
+
+
+def counts_among(words: jax.Array, graph: Graph) -> jax.Array:
+    """As `neighbour_counts`, from flags that hold those of other ranks already (`ranks.exchange_flags`)."""
     axis = 1 if graph.by_agent else 0
-    words = ranks.exchange_flags(words, graph.halo)
     counts = [bits.lookup(words, row).sum(axis, dtype=jnp.uint32).astype(graph.count_dtype) for row in graph.rows]
     return in_agent_order(jnp.concatenate(counts), graph)
+
+
+def infected(
+    draw: Callable[[slice | jax.Array], jax.Array], who: jax.Array, words: jax.Array, table: jax.Array, graph: Graph
+) -> jax.Array:
+    """Whose draw is below the threshold that belongs to the number of their flagged neighbours.
+
+    Nobody is asked for their neighbours whose draw would be too high if all of them were flagged: on a sparse graph
+    those are most agents, and which of the rest happen to be left out cannot be told from the result.
+
+    Args:
+        draw: see `random.drawn`.
+        who: (n,) uint8, 1 for those who can be infected.
+        words: packed flags of all agents, those of other ranks too.
+        table: (most + 1,) uint32, from `random.threshold`, by the number of flagged neighbours.
+        graph: see `Graph`; with agents in the order of the tables.
+
+    Returns:
+        (n,) uint8.
+    """
+    axis, n = 1 if graph.by_agent else 0, who.shape[0]
+    widths = tuple(row.shape[axis] for row in graph.rows)
+    bounds = tuple(int(bound) for bound in np.cumsum([0, *(row.shape[1 - axis] for row in graph.rows)]))
+    around = jnp.minimum(jnp.asarray(widths, jnp.int32), bits.total(words))
+    highest = bits.settle(lax.cummax(table)[around])  # of each class of degrees
+    last = 32 * jnp.arange(bits.words_for(n) - 1, dtype=jnp.int32) + 31
+    limits = highest[(jnp.asarray(bounds[1:-1], jnp.int32)[:, None] <= last[None, :]).sum(0)]
+    found = flagged.listed(bits.pack(flagged.below(draw, limits, who)))
+
+    def counted(row: jax.Array, begin: int) -> Callable[[jax.Array], jax.Array]:
+        def of(agents: jax.Array) -> jax.Array:
+            if 0 in row.shape:
+                return jnp.zeros(agents.shape, jnp.uint32)
+            place = jnp.clip(agents - begin, 0, row.shape[1 - axis] - 1)
+            there = row.at[place] if graph.by_agent else row.at[:, place]
+            met = there.get(mode="promise_in_bounds", wrap_negative_indices=False)
+            return bits.lookup(words, met).sum(axis, dtype=jnp.uint32)
+
+        return of
+
+    ways = [counted(row, begin) for row, begin in zip(graph.rows, bounds[:-1], strict=True)]
+
+    def decide(which: jax.Array, agents: jax.Array) -> jax.Array:
+        around = bits.settle(lax.switch(which, ways, agents)).astype(jnp.int32)
+        return random.happens(draw(agents), bits.settle(table.at[around].get(mode="promise_in_bounds")))
+
+    return bits.unpack(flagged.decided(found, bounds, decide, flagged.chunk(n)), n)
 
 
 def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:

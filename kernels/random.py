@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -74,11 +75,19 @@ def key(seed: int, realization: int | jax.Array = 0) -> Key:
     >>> int(key(7).step), key(7).words.dtype.name
     (0, 'uint32')
     """
+    return of_realization(seed_words(seed), realization)
+
+
+def seed_words(seed: int) -> np.ndarray:
+    """A seed as two words, (2,) uint32: what `of_realization` takes, so that it compiles once for all seeds."""
     if isinstance(seed, int | np.integer) and not 0 <= seed < 2**64:
         raise ValueError(f"seed: asked for an integer in [0, 2^64), got {seed}; write for example seed=1")
-    seed = int(seed)
-    words = jnp.array([seed & 0xFFFFFFFF, seed >> 32], dtype=jnp.uint32)
-    return Key(_derive(words, realization, _REALIZATION), jnp.uint32(0))
+    return np.array([int(seed) & 0xFFFFFFFF, int(seed) >> 32], dtype=np.uint32)
+
+
+def of_realization(words: jax.Array | np.ndarray, realization: int | jax.Array = 0) -> Key:
+    """As `key`, from `seed_words`."""
+    return Key(_derive(jnp.asarray(words), realization, _REALIZATION), jnp.uint32(0))
 
 
 def name_hash(name: str) -> int:
@@ -112,6 +121,28 @@ def words(key: Key, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
         two (n,) uint32 arrays.
     """
     return threefry((key.words[0], key.words[1]), (ids.astype(jnp.uint32), key.step))
+
+
+def drawn(key: Key, ids: jax.Array) -> Callable[[slice | jax.Array], jax.Array]:
+    """The first of an agent's two words, drawn when it is asked for: a function of a slice or of agents' numbers.
+
+    Where few agents are looked at, this saves storing a word for each.
+
+    Args:
+        key, ids: see `words`.
+
+    >>> first = drawn(key(1), jnp.arange(4, dtype=jnp.uint32))
+    >>> bool(first(jnp.array([2]))[0] == words(key(1), jnp.arange(4, dtype=jnp.uint32))[0][2])
+    True
+    """
+
+    def of(agents: slice | jax.Array) -> jax.Array:
+        if isinstance(agents, slice):
+            return words(key, ids[agents])[0]
+        # Looked up apart from the draw, whose loop would not be vectorised with lookups in it.
+        return words(key, bits.settle(ids.at[agents].get(mode="promise_in_bounds")))[0]
+
+    return of
 
 
 def uniform(word: jax.Array) -> jax.Array:

@@ -83,7 +83,7 @@ class Engine:
 
     def keys(self, first: int) -> random.Key:
         """The keys of the realizations from `first` on."""
-        return jax.vmap(lambda r: random.key(self.seed, r))(jnp.arange(first, first + self.together))
+        return _keys(random.seed_words(self.seed), np.uint32(first), self.together)
 
     def start(self, first: int) -> State:
         """The states of the realizations from `first` on before their first step."""
@@ -176,6 +176,11 @@ class Engine:
             name: _taken(leaf, self.by_id) if checkpoint.rows(leaf, name, agents) else jnp.copy(leaf)
             for name, leaf in checkpoint.named(moving).items()
         }
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _keys(seed: jax.Array, first: jax.Array, together: int) -> random.Key:
+    return jax.vmap(lambda r: random.of_realization(seed, r))(first + jnp.arange(together, dtype=jnp.uint32))
 
 
 @jax.jit

@@ -9,8 +9,10 @@ with a, b and h pseudo-random functions to 64 bits. Everything else has a CRC-32
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -115,6 +117,8 @@ def _of_network(
         met = total(np.concatenate(sums), network.shared)
         return summed(weight * np.append(met, np.uint64(0))[np.asarray(network.group)])
     far, lane = (np.empty(0, ids.dtype), np.empty(0, np.int64)) if halo_ids is None else halo_ids(network)
+    if not len(far):
+        return _weighted(network, weight, lambda entries: near.take(entries, mode="clip"))
     order = np.argsort(lane)
     others, places = mixed(far[order].astype(np.uint64), B), places_among(lane[order].astype(np.uint32))
 
@@ -124,7 +128,15 @@ def _of_network(
         found[elsewhere] = others[places(entries[elsewhere].astype(np.uint32))]
         return found
 
-    met = np.concatenate([_row_sums(np.asarray(table), of, network.by_agent) for table in network.rows])
+    return _weighted(network, weight, of)
+
+
+def _weighted(network: Graph, weight: np.ndarray, values: Callable[[np.ndarray], np.ndarray]) -> np.uint64:
+    """The sum over agents of what their neighbours add up to, weighted."""
+    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as several:
+        met = np.concatenate(
+            list(several.map(lambda table: _row_sums(np.asarray(table), values, network.by_agent), network.rows))
+        )
     return summed(weight * (met if network.place is None else met[np.asarray(network.place)]))
 
 
@@ -132,8 +144,15 @@ def _row_sums(table: np.ndarray, values: Callable[[np.ndarray], np.ndarray], by_
     """The sum of the values that each row, or each column, of a table names."""
     rows = table if by_row else table.T
     step = max(1, AT_ONCE // max(rows.shape[1], 1))
-    parts = [values(rows[begin : begin + step]).sum(1, dtype=np.uint64) for begin in range(0, len(rows), step)]
-    return np.concatenate([np.empty(0, np.uint64), *parts])
+    found = np.zeros(len(rows), np.uint64)
+    for begin in range(0, len(rows), step):
+        some = rows[begin : begin + step]
+        if some.shape[1] > len(some):
+            found[begin : begin + step] = values(some).sum(1, dtype=np.uint64)
+        else:  # numpy adds up a few long columns far faster than many short rows
+            for column in some.T:
+                found[begin : begin + step] += values(column)
+    return found
 
 
 def hashed(values: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from lpm.world import World
 PACKAGES = ("jax", "jaxlib", "numpy", "xarray", "zarr")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape the numbers."""
     found = {"python": platform.python_version(), "lpm": lpm.__version__}

@@ -15,7 +15,9 @@ from lpm.networks.edges import Edges
 
 PADDING = 0.01  # share of all entries; heavy tails pad more, about a tenth, since they need all tables
 MOST_TABLES = 24  # more gained nothing, even with tails to degree 1000, and compiled longer
-BY_AGENT_FROM = 4_000_000  # agents; from here on the rows of one agent, read together, miss the cache less often
+# Agents; from here on the rows of one agent, read together, miss the cache less often. On a CPU most of a large graph's
+# agents are passed over (`lpm.kernels.graph.infected`), which tells earlier.
+BY_AGENT_FROM, BY_AGENT_FROM_ON_CPU = 4_000_000, 500_000
 
 
 @overload
@@ -32,7 +34,8 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
 
     Args:
         edges: see `Edges`.
-        by_agent: layout of the tables, see `lpm.kernels.graph.Graph`; by default true above 4 million agents.
+        by_agent: layout of the tables, see `lpm.kernels.graph.Graph`; by default true above half a million
+            agents on a CPU, and 4 million elsewhere.
         keep_order: whether agents keep their numbers.
 
     Returns:
@@ -48,7 +51,8 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
     (array([0, 2, 3, 1], dtype=int32), [(1, 3), (3, 1)])
     """
     n, part = edges.n_agents, building.part()
-    by_agent = n > BY_AGENT_FROM if by_agent is None else by_agent
+    if by_agent is None:
+        by_agent = n > (BY_AGENT_FROM_ON_CPU if jax.default_backend() == "cpu" else BY_AGENT_FROM)
     if part is not None:
         return own_graph(edges, by_agent, keep_order, part)
     degrees = edges.degrees()

@@ -92,7 +92,7 @@ def infect(params: Params, state: State, key: random.Key) -> tuple[State, dict[s
     """The infectious expose their susceptible contacts."""
     course, stages = state.fixed["course"], state.agents["stage"]
     infected = contagion.infections(
-        random.words(key, state.fixed["id"])[0],
+        random.drawn(key, state.fixed["id"]),
         stages,
         (contagion.Layer(state.fixed["contacts"], params.transmission),),
         susceptible=course.first("susceptible"),

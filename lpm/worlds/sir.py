@@ -63,15 +63,15 @@ def first_cases(params: Params, state: State, key: random.Key) -> State:
 def infect_and_recover(params: Params, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
     """One day. Both events look at the same morning, so who is infected today infects from tomorrow on."""
     today: Stages = state.agents["stage"]
-    words = random.words(key, state.fixed["id"])
+    ids = state.fixed["id"]
     infected = contagion.infections(
-        words[0],
+        random.drawn(key, ids),
         today,
         (contagion.Layer(state.fixed["contacts"], params.transmission),),
         susceptible=SUSCEPTIBLE,
         infectious=(contagion.Infectious((INFECTIOUS,)),),
     )
-    recovered = event(words[1], 1 / params.infectious_days, among(today, INFECTIOUS))
+    recovered = event(random.words(key, ids)[1], 1 / params.infectious_days, among(today, INFECTIOUS))
     tomorrow = move(move(today, recovered, RECOVERED), infected, INFECTIOUS)
     return state.replace(stage=tomorrow), {"infected": infected}
 
