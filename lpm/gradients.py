@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -11,11 +10,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr, tree_flatten_with_path
 
 from lpm import clustering
 from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import LOG_PROBABILITY, simulate
+from lpm.entries import directions_of, followed, nearest
 from lpm.errors import InputError
 from lpm.kernels import random, shadows
 from lpm.kernels.stages import Stages
@@ -151,10 +150,10 @@ def jacobian(
     """
     if method != "differences" and method not in shadows.RULES:
         known = (*shadows.RULES, "differences")
-        raise InputError(f"method: asked for one of {', '.join(known)}, got {method!r}; {_nearest(method, known)}")
-    directions = dict(parameters) if isinstance(parameters, Mapping) else _directions(world.params, parameters)
+        raise InputError(f"method: asked for one of {', '.join(known)}, got {method!r}; {nearest(method, known)}")
+    directions = dict(parameters) if isinstance(parameters, Mapping) else directions_of(world.params, parameters)
     if method != "differences":
-        directions = _followed(world, directions, method, parameters is None)
+        directions = followed(world, directions, method, parameters is None)
     if method == "cavity":
         clustering.warn(world.state)
     return _jacobian(world, directions, steps, _observed(world, observables), realizations, seed, method, change, order,
@@ -256,7 +255,7 @@ def check_gradient(
     def told(before: int) -> Callable[[int, int], None]:
         return lambda done, total: progress(before + done, 2 * total) if progress else None
 
-    both = (world, _directions(world.params, parameters), steps, _observed(world, observables), realizations, seed)
+    both = (world, directions_of(world.params, parameters), steps, _observed(world, observables), realizations, seed)
     found = _jacobian(*both, rule, progress=told(0))
     reference = _jacobian(*both, "differences", change, 4, told(realizations))
     comparisons, remarks = [], []
@@ -298,83 +297,10 @@ def _integers(state: State) -> list[str]:
     ]
 
 
-def named_entries(params: Any) -> dict[str, Any]:
-    """The entries of the parameters by path.
-
-    >>> named_entries({"mean_days": {"exposed": 3.0}})
-    {'mean_days.exposed': 3.0}
-    """
-    return {keystr(path, simple=True, separator="."): leaf for path, leaf in tree_flatten_with_path(params)[0]}
-
-
-def _directions(params: Any, names: Sequence[str] | None) -> dict[str, Any]:
-    """The change of the whole parameters that each name stands for."""
-    leaves, tree = named_entries(params), jax.tree.structure(params)
-
-    def direction(name: str) -> Any:
-        stem, _, last = name.rpartition(".")
-        at = (..., int(last)) if name not in leaves else ...
-        values = {path: jnp.zeros_like(leaf) for path, leaf in leaves.items()}
-        path = name if name in leaves else stem
-        values[path] = values[path].at[at].set(leaves[path][at])
-        return jax.tree.unflatten(tree, list(values.values()))
-
-    if names is None:
-        names = [path for path, leaf in leaves.items() if np.any(np.asarray(leaf) != 0)]
-    problems = [problem for name in names if (problem := _unknown(name, leaves))]
-    if problems:
-        raise InputError(problems)
-    chosen = {name: direction(name) for name in names}
-    zero = [
-        name for name, each in chosen.items() if not any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(each))
-    ]
-    if zero:
-        raise InputError(
-            f"parameters: asked for entries to change in proportion, got {', '.join(zero)}, which is zero; "
-            "leave it out, or give `jacobian` a direction"
-        )
-    return chosen
-
-
-def _followed(world: World, directions: dict[str, Any], method: str, some: bool) -> dict[str, Any]:
-    """The directions, or if `some` will do those of them, that a rule follows."""
-    cut = {
-        name: world.cut(path for path, leaf in named_entries(each).items() if np.any(np.asarray(leaf) != 0))
-        for name, each in directions.items()
-    }
-    told = ", ".join(sorted({path for paths in cut.values() for path in paths}))
-    if told and not some:
-        raise InputError(
-            f"method: asked for derivatives by {method!r}, got {told}, which "
-            'decides by counting whom it reaches, so that a rule would say zero; write method="differences"'
-        )
-    return {name: each for name, each in directions.items() if not cut[name]}
-
-
-def _unknown(name: str, leaves: Mapping[str, Any]) -> str | None:
-    """What is wrong with the name of a parameter."""
-    stem, _, last = name.rpartition(".")
-    if name in leaves:
-        return None
-    if stem in leaves and last.isdigit():
-        shape = np.shape(leaves[stem])
-        if shape and int(last) < shape[-1]:
-            return None
-        return f"parameters: asked for position {last} of {stem}, got the shape {shape}; write {stem}, or a smaller one"
-    known = ", ".join(leaves)
-    return f"parameters: asked for some of {known}, got {name!r}; {_nearest(name, tuple(leaves))}"
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    ends = {path.rpartition(".")[2]: path for path in known}
-    near = difflib.get_close_matches(name, [*known, *ends], 1, 0.5)
-    return f"write `{ends.get(near[0], near[0])}`" if near else "write one of them"
-
-
 def _observed(world: World, names: Sequence[str] | None) -> tuple[Observable, ...]:
     known = [each.name for each in world.observables]
     problems = [
-        f"observables: asked for some of {', '.join(known)}, got {name!r}; {_nearest(name, known)}"
+        f"observables: asked for some of {', '.join(known)}, got {name!r}; {nearest(name, known)}"
         for name in names or ()
         if name not in known
     ]

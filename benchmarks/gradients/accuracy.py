@@ -29,7 +29,8 @@ from machine import machine, save
 
 from lpm.agreement import compare
 from lpm.cache import use_compilation_cache
-from lpm.gradients import jacobian, named_entries
+from lpm.entries import named_entries
+from lpm.gradients import jacobian
 from lpm.kernels.shadows import RULES
 from lpm.world import World
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from lpm import config as configs
 from lpm.config import Config, build_world
+from lpm.entries import named_entries
 from lpm.errors import InputError
-from lpm.gradients import named_entries
 from lpm.studies.dials import equal, labelled, small_world
 from lpm.studies.draws import Draws
 from lpm.studies.scenarios import shifted

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lpm.config import Config, described
+from lpm.entries import named_entries
 from lpm.errors import InputError
-from lpm.gradients import named_entries
 from lpm.observe import Observable
 from lpm.schema_yaml import Document
 from lpm.studies import derivatives

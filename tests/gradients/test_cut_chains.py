@@ -15,7 +15,8 @@ import pytest
 
 import lpm
 from lpm.agreement import Comparison, compare
-from lpm.gradients import jacobian, named_entries
+from lpm.entries import named_entries
+from lpm.gradients import jacobian
 from lpm.kernels import shadows
 from lpm.kernels.stages import Indicator, Stages
 from lpm.settings import Calendar

@@ -12,7 +12,8 @@ import pytest
 
 import lpm
 from lpm import networks
-from lpm.gradients import check_gradient, jacobian, named_entries
+from lpm.entries import named_entries
+from lpm.gradients import check_gradient, jacobian
 from lpm.kernels import contagion, random
 from lpm.kernels.choices import branch, competing_risks, passes
 from lpm.kernels.dwell import dwell

@@ -17,7 +17,8 @@ import pytest
 import scipy.stats
 
 import lpm
-from lpm.gradients import jacobian, named_entries
+from lpm.entries import named_entries
+from lpm.gradients import jacobian
 from lpm.kernels import random, shadows
 from lpm.kernels.choices import branch, categorical, choose, competing_risks, outcome, passes
 from lpm.kernels.dwell import dwell

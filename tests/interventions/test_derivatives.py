@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from lpm import Calendar
+from lpm.entries import named_entries
 from lpm.errors import InputError
-from lpm.gradients import GradientCheck, check_gradient, jacobian, named_entries
+from lpm.gradients import GradientCheck, check_gradient, jacobian
 from lpm.interventions import Campaign, Interventions, Masks, Vaccination
 from lpm.interventions.assemble import UNFOLLOWED
 from lpm.worlds import city
