@@ -14,6 +14,9 @@ from jax.flatten_util import ravel_pytree
 
 import lpm
 from lpm import Calendar, Observable, checkpoint, distributed, partition, parts
+from lpm.calibration import Parameter, Problem, Stream, problem
+from lpm.calibration.problem import Simulator
+from lpm.calibration.sharing import Team
 from lpm.cli import main
 from lpm.errors import LpmError
 from lpm.kernels import random
@@ -24,6 +27,7 @@ from tests.ranks.town import town
 
 SNAPSHOTS = {"snapshots": ("stage",), "snapshot_every": 20}
 DIFFERENTIATED = {"town": town, **WORLDS}
+STEPS_FITTED = 12
 PLAN = checkpoint.Plan(minutes=float("inf"), at=(16,))
 
 
@@ -68,6 +72,50 @@ def differentiate(out: Path, halo: str, name: str) -> None:
         found = differentiated(part)
     if ranks.rank == 0:
         np.savez(out / f"{name}.npz", **found)
+
+
+def fitted(world: lpm.World) -> Problem:
+    """What of a town is free and observed; the counts themselves are of no matter."""
+    free = tuple(Parameter(name, (name,), 0.01, 1) for name in ("household", "recovery"))
+    found = next(each for each in world.observables if each.name == "incidence")
+    stream = Stream("incidence", found, np.arange(STEPS_FITTED), 1, np.full((STEPS_FITTED, 1), 9.0))
+    return Problem(world, Calendar(STEPS_FITTED), free, (stream,))
+
+
+def simulations(machine: Simulator) -> dict[str, np.ndarray]:
+    """All that a fit asks of a simulator, what it pulls back twice and in turns."""
+    z, of = np.array([-1.0, 0.5]), problem.keys(3, 0, 3)
+    curves, tangents = machine.tangents(z, of)
+    some = np.linspace(-1, 1, curves.size).reshape(curves.shape)
+    here, back = machine.pullback(z, of)
+    there, other = machine.pullback(z + 0.2, of)
+    pulled = np.stack([back(some), other(some), back(2 * some)])
+    plain = [machine.curves(z, of), curves, here, there, machine.at_each(np.stack([z, z + 0.2, z]), of)]
+    return {"plain": np.stack(plain), "tangents": tangents, "pulled": pulled}
+
+
+def calibrate(out: Path) -> None:
+    """The simulations of a fit, whose population is divided among the ranks; then those of a sample that is not."""
+    ranks = distributed.ranks()
+    with distributed.apart():
+        whole, sample = town(), WORLDS["sir_well_mixed"]()
+        part = partition.part(whole, ranks.rank, ranks.count, ranks.add)
+        free = dataclasses.replace(
+            fitted(part), world=sample, parameters=(Parameter("transmission", ("transmission",), 0.01, 1),)
+        )
+        team = Team(ranks, {"whole": fitted(part), "sample": free})
+        if ranks.rank:
+            team.serve()
+            return
+
+        def do(problems: dict[str, Problem]) -> None:
+            before, of = problem.simulator(problems["sample"]), problem.keys(3, 0, 3)
+            found = {"sample": before.curves(np.zeros(1), of)}
+            found |= simulations(problem.simulator(problems["whole"]))
+            found["again"] = before.curves(np.zeros(1), of)
+            np.savez(out / "fit.npz", **found)
+
+        team.lead(do)
 
 
 def branch(out: Path, parent: str) -> None:
@@ -130,7 +178,7 @@ def memory(out: Path, agents: str) -> None:
     ranks.all(None)
 
 
-TASKS = {each.__name__: each for each in (simulate, memory, differentiate, branch, disturbed, wrong)}
+TASKS = {each.__name__: each for each in (simulate, memory, differentiate, calibrate, branch, disturbed, wrong)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "lpm":

@@ -1,6 +1,7 @@
 """What goes wrong on one rank ends all of them, soon, with its name, and leaves what was committed."""
 
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,49 @@ def test_one_rank_speaks_of_a_mistake_of_all(tmp_path: Path) -> None:
     said = done.stdout + done.stderr
     assert said.count("asked for a new or empty directory") == 1
     assert "Traceback" not in said
+
+
+MODEL = """
+    import dataclasses, os, jax.numpy as jnp, lpm
+    from lpm import networks
+    from lpm.settings import Calendar, Positive
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        agents: Positive = 3000
+        fails: str = ""
+
+    def build(settings: Settings, calendar: Calendar) -> lpm.World:
+        last = os.environ["OMPI_COMM_WORLD_RANK"] == "1"
+        if last and settings.fails == "file":
+            raise FileNotFoundError("people.csv is not on this node")
+        graph, order = networks.graph(networks.erdos_renyi(settings.agents, 5, seed=0))
+        if last and settings.fails == "memory":
+            raise MemoryError("no room")
+        fixed = {"id": jnp.asarray(order, jnp.uint32), "graph": graph}
+        first = lpm.initial_state({"wealth": jnp.zeros(len(order))}, fixed=fixed)
+        return lpm.World(lpm.chain(live=lambda params, state, key: (state, {})), (), first, ())
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        ("file", "people.csv is not on this node) in"),
+        ("memory", "error rank 1: asked for its part of the world, got MemoryError: no room"),
+    ],
+)
+def test_what_fails_on_one_rank_while_the_world_is_built_is_told_at_once(fails: str, said: str, tmp_path: Path) -> None:
+    """Ranks would wait for it longer than this test may take."""
+    (tmp_path / "model.py").write_text(textwrap.dedent(MODEL))
+    (tmp_path / "config.yaml").write_text(f"model: model.py:build\nrun: {{steps: 5}}\nsettings: {{fails: {fails}}}\n")
+    words = ("lpm", "run", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "out"))
+    done = on_ranks(2, *words, LPM_PATIENCE="100000")
+    assert done.returncode != 0
+    assert (done.stdout + done.stderr).count(said) == 1
+    assert "rank 1" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_ranks_without_mpi_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
