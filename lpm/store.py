@@ -260,8 +260,8 @@ def _snapshot_arrays(
     moments = np.arange(1, calendar.steps // every + 1, dtype=np.int32) * every
     _numbers(group, "snapshot_time", moments, _time_attributes(calendar, "moment of the snapshot"))
     for name, (shape, dtype) in snapshots.items():
-        size = np.dtype(dtype).itemsize * math.prod(shape)
-        agents = -(-shape[0] // max(1, -(-size // SHARD_BYTES)))  # as many in each file, few files
+        most = max(1, SHARD_BYTES // (np.dtype(dtype).itemsize * math.prod(shape[1:]) or 1))
+        agents = -(-shape[0] // -(-shape[0] // most))  # as few files as can be, and as many agents in each
         group.create_array(
             f"snapshot_{name}",
             shape=(scenarios, realizations, len(moments), *shape),

@@ -10,12 +10,14 @@ written by one is read by the other and compared. Results go to benchmarks/scali
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
+import itertools
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 RESULT = Path(__file__).with_name("writers.json")
 PARTS = 8  # of a file that has parts
+KINDS = {"stage": np.uint8, "wealth": np.float32}
 
 
 def data(kind: str, size: int) -> np.ndarray:
@@ -37,14 +40,30 @@ def data(kind: str, size: int) -> np.ndarray:
     return rng.lognormal(size=size // 4).astype(np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One way to write: entries of a kind, a file in parts or not, by a tool; `each` entries for each process."""
+
+    path: str
+    kind: str
+    parts: int
+    tool: str
+    each: int
+    dtype: np.dtype
+
+
+def opened(path: str) -> Any:
+    """The array, by tensorstore."""
+    return tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}).result()
+
+
 def write(path: str, tool: str, number: int, first: int, values: np.ndarray) -> None:
     """One process's file of a snapshot, on the disk when this returns."""
     where = (number, slice(first, first + len(values)))
     if tool == "zarr":
         zarr.open_array(path)[where] = values
     else:
-        spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
-        tensorstore.open(spec).result()[where].write(values).result()
+        opened(path)[where].write(values).result()
     for folder, _, files in os.walk(f"{path}/c/{number}"):
         for file in files:
             descriptor = os.open(os.path.join(folder, file), os.O_RDONLY)
@@ -52,64 +71,71 @@ def write(path: str, tool: str, number: int, first: int, values: np.ndarray) -> 
             os.close(descriptor)
 
 
-def process(path: str, tool: str, kind: str, rank: int, size: int, runs: int, together: Any, told: Any) -> None:
-    """Snapshots written at the same time as other processes write theirs."""
-    values = data(kind, size)
-    taken = []
-    for number in range(runs + 1):
+def process(rows: list[Row], rank: int, runs: int, together: Any, told: Any) -> None:
+    """Snapshots of each row, written at the same time as other processes write theirs; then read by the other tool."""
+    for number, row in enumerate(rows):
+        values = data(row.kind, row.each * row.dtype.itemsize)
+        here, taken = slice(rank * row.each, (rank + 1) * row.each), []
+        for moment in range(runs + 1):
+            together.wait()
+            begun, spent = time.perf_counter(), time.process_time()
+            write(row.path, row.tool, moment, here.start, values)
+            taken.append((time.perf_counter() - begun, time.process_time() - spent))
         together.wait()
-        begun, spent = time.perf_counter(), time.process_time()
-        write(path, tool, number, rank * len(values), values)
-        taken.append((time.perf_counter() - begun, time.process_time() - spent))
-    told.put((rank, taken[1:]))
-    other = tensorstore.open(
-        {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
-    ).result() if tool == "zarr" else zarr.open_array(path)  # fmt: skip
-    here = slice(rank * len(values), (rank + 1) * len(values))
-    found = other[runs, here]
-    assert np.array_equal(found.read().result() if tool == "zarr" else found, values)
+        if row.tool == "tensorstore":
+            found = zarr.open_array(row.path)[runs, here]
+        else:
+            found = opened(row.path)[runs, here].read().result()
+        if not np.array_equal(found, values):
+            raise SystemExit("writers: what one tool wrote was not what the other read")
+        told.put((number, taken[1:]))
 
 
-def measured(tool: str, kind: str, parts: int, processes: int, size: int, runs: int) -> dict[str, Any]:
+def measured(folder: Path, processes: int, size: int, runs: int) -> list[dict[str, Any]]:
     """What so many processes took for snapshots of so many bytes together."""
     from machine import spread
 
-    context = multiprocessing.get_context("spawn")
-    dtype = np.dtype(np.uint8 if kind == "stage" else np.float32)
-    each = size // processes // dtype.itemsize // PARTS * PARTS
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/snapshot"
+    rows = []
+    for kind, parts, tool in itertools.product(KINDS, (1, PARTS), ("zarr", "tensorstore")):
+        dtype = np.dtype(KINDS[kind])
+        each = size // processes // dtype.itemsize // PARTS * PARTS
+        rows.append(Row(str(folder / f"{kind}-{parts}-{tool}"), kind, parts, tool, each, dtype))
         zarr.create_array(
-            path, shape=(runs + 1, processes * each), dtype=dtype, chunks=(1, each // parts),
+            rows[-1].path, shape=(runs + 1, processes * each), dtype=dtype, chunks=(1, each // parts),
             shards=(1, each) if parts > 1 else None, fill_value=0,
         )  # fmt: skip
-        together, told = context.Barrier(processes), context.Queue()
-        words = [(path, tool, kind, rank, each * dtype.itemsize, runs, together, told) for rank in range(processes)]
-        started = [context.Process(target=process, args=each) for each in words]
-        for one in started:
-            one.start()
-        found = [told.get()[1] for _ in started]
-        for one in started:
-            one.join()
-            if one.exitcode:
-                sys.exit("writers: what one tool wrote was not what the other read")
-        files = [file for file in Path(path).rglob("*") if file.is_file() and file.name != "zarr.json"]
-        stored = sum(file.stat().st_size for file in files) / (runs + 1) / size
-    walls = [max(times) for times in zip(*[[wall for wall, _ in each] for each in found], strict=True)]
-    spent = [sum(times) for times in zip(*[[cpu for _, cpu in each] for each in found], strict=True)]
-    return {
-        "ms": spread([1e3 * wall for wall in walls]),
-        "processor_ms": spread([1e3 * each for each in spent]),
-        "mb_a_second": size / 1e6 / spread(walls)["median"],
-        "files": len(files) / (runs + 1),
-        "stored_share": stored,
-    }
+    context = multiprocessing.get_context("spawn")
+    together, told = context.Barrier(processes), context.Queue()
+    started = [
+        context.Process(target=process, args=(rows, rank, runs, together, told), daemon=True)
+        for rank in range(processes)
+    ]
+    for one in started:
+        one.start()
+    times: dict[int, list[Any]] = {number: [] for number in range(len(rows))}
+    for _ in range(processes * len(rows)):
+        number, taken = told.get(timeout=120)
+        times[number].append(taken)
+    for one in started:
+        one.join()
+    found = []
+    for row, of_ranks in zip(rows, times.values(), strict=True):
+        files = [file for file in Path(row.path).rglob("*") if file.is_file() and file.name != "zarr.json"]
+        walls = [max(wall for wall, _ in moment) for moment in zip(*of_ranks, strict=True)]
+        spent = [sum(cpu for _, cpu in moment) for moment in zip(*of_ranks, strict=True)]
+        found.append(
+            {"kind": row.kind, "processes": processes, "parts": row.parts, "tool": row.tool}
+            | {"ms": spread([1e3 * each for each in walls]), "processor_ms": spread([1e3 * each for each in spent])}
+            | {"mb_a_second": size / 1e6 / spread(walls)["median"], "files": len(files) / (runs + 1)}
+            | {"stored_share": sum(file.stat().st_size for file in files) / (runs + 1) / size}
+        )
+    return found
 
 
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--megabytes", type=int, default=80)
+    parser.add_argument("--megabytes", type=int, default=64)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="little data, one run, nothing saved")
     asked = parser.parse_args()
@@ -118,30 +144,20 @@ def main() -> None:
     from machine import machine, save
 
     result: dict[str, Any] = {"machine": machine(), "megabytes": asked.megabytes, "rows": []}
-    for kind in ("stage", "wealth"):
-        for processes in (1, 2):
-            for parts in (1, PARTS):
-                for tool in ("zarr", "tensorstore"):
-                    found = measured(tool, kind, parts, processes, 1_000_000 * asked.megabytes, asked.runs)
-                    row = {"kind": kind, "processes": processes, "parts": parts, "tool": tool}
-                    result["rows"].append(row | found)
-                    print(
-                        f"{kind}, {processes} processes, {parts} parts, {tool}: {found['ms']['median']:.0f} ms, "
-                        f"{found['mb_a_second']:.0f} MB/s, processor {found['processor_ms']['median']:.0f} ms",
-                        flush=True,
-                    )
-    result["versions"] = {"zarr": zarr.__version__, "tensorstore": tensorstore_version()}
+    for processes in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            for found in measured(Path(folder), processes, 1_000_000 * asked.megabytes, asked.runs):
+                result["rows"].append(found)
+                print(
+                    f"{found['kind']}, {processes} processes, {found['parts']} parts, {found['tool']}: "
+                    f"{found['ms']['median']:.0f} ms, {found['mb_a_second']:.0f} MB/s, processor "
+                    f"{found['processor_ms']['median']:.0f} ms",
+                    flush=True,
+                )
+    result["versions"] = {name: metadata.version(name) for name in ("zarr", "tensorstore")}
     if not asked.small:
         save(RESULT, result)
 
 
-def tensorstore_version() -> str:
-    """As installed."""
-    from importlib import metadata
-
-    return metadata.version("tensorstore")
-
-
 if __name__ == "__main__":
-    print(json.dumps({"cores": os.cpu_count()}))
     main()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, distributed, partition, parts
+from lpm import Calendar, Observable, checkpoint, distributed, partition, parts, store
 from lpm.calibration import Parameter, Problem, Stream, problem
 from lpm.calibration.problem import Simulator
 from lpm.calibration.sharing import Team
@@ -136,6 +137,26 @@ def disturbed(out: Path, what: str) -> None:
     lpm.run(WORLDS["sir_on_a_graph"](), Calendar(STEPS * 1000), out, checkpoints=checkpoint.Plan(8), progress=progress)
 
 
+def limited(out: Path, victim: str, what: str) -> None:
+    """A run in which one rank finds the disk full after some chunks, or the system lets it write small files alone."""
+    ranks = distributed.ranks()
+    pids = ranks.all(os.getpid())
+
+    def progress(made: Progress) -> None:
+        if what == "limit" and made.done >= 16:
+            resource.prlimit(pids[int(victim)], resource.RLIMIT_FSIZE, (2500, resource.RLIM_INFINITY))
+
+    def full(*_: object) -> None:
+        if left.pop() == 0:
+            raise OSError(28, "No space left on device", "full")
+
+    left = list(range(3))
+    if what == "flush" and ranks.rank == int(victim):
+        store.Store.flush = full  # type: ignore[method-assign]
+    how = {"seed": 5, "realizations": 2, "checkpoints": checkpoint.Plan(8), "progress": progress}
+    lpm.run(WORLDS["sir_on_a_graph"](), CALENDAR, out, **how)
+
+
 def wrong(out: Path, what: str) -> None:
     """A model that counts the agents of one rank alone, or in which one rank's agents stop being finite."""
 
@@ -178,7 +199,9 @@ def memory(out: Path, agents: str) -> None:
     ranks.all(None)
 
 
-TASKS = {each.__name__: each for each in (simulate, memory, differentiate, calibrate, branch, disturbed, wrong)}
+TASKS = {
+    each.__name__: each for each in (simulate, memory, differentiate, calibrate, branch, disturbed, limited, wrong)
+}
 
 if __name__ == "__main__":
     if sys.argv[1] == "lpm":

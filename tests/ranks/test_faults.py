@@ -4,11 +4,13 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lpm
 from lpm import checkpoint, distributed
 from lpm.errors import InputError
+from tests.laws.worlds import CALENDAR, WORLDS
 from tests.ranks.launch import on_ranks
 
 
@@ -22,6 +24,33 @@ def test_a_lost_rank_ends_the_others_and_leaves_a_checkpoint(what: str, tmp_path
     _, about = next(checkpoint.found(tmp_path / "out" / checkpoint.FOLDER))
     assert 8 <= about.step <= steps
     assert checkpoint.read(_, about.parts) is not None
+
+
+@pytest.mark.parametrize(("victim", "what"), [(1, "limit"), (0, "limit"), (1, "flush")])
+def test_a_full_disk_on_one_rank_is_told_on_all_and_the_run_goes_on_later(
+    victim: int, what: str, tmp_path: Path
+) -> None:
+    done = on_ranks(2, "limited", str(tmp_path / "out"), str(victim), what, LPM_PATIENCE="100000")
+    assert done.returncode != 0
+    said, reason = done.stdout + done.stderr, "File too large" if what == "limit" else "No space left on device"
+    assert said.count(f"got: {reason}; all that was committed before is intact") == 1
+    assert "Traceback" not in said
+    for rank in range(2):
+        assert f"Unwritable: {tmp_path}" in (log := (tmp_path / "out" / "logs" / f"rank-{rank}.txt").read_text())
+        assert reason in log
+    whole = lpm.open(lpm.run(WORLDS["sir_on_a_graph"](), CALENDAR, tmp_path / "whole", seed=5, realizations=2))
+    kept = lpm.open(tmp_path / "out")
+    steps = kept.sizes["time"]
+    assert 8 <= steps < whole.sizes["time"]
+    np.testing.assert_array_equal(kept["incidence"], whole["incidence"][:, :, :steps])
+    folder, about = next(checkpoint.found(tmp_path / "out" / checkpoint.FOLDER))
+    assert 8 <= about.step <= steps
+    assert checkpoint.read(folder, about.parts) is not None
+    lpm.run(
+        WORLDS["sir_on_a_graph"](), CALENDAR, tmp_path / "out", seed=5, realizations=2, resumed=True,
+        checkpoints=checkpoint.Plan(8),
+    )  # fmt: skip
+    np.testing.assert_array_equal(lpm.open(tmp_path / "out")["incidence"], whole["incidence"])
 
 
 def test_a_sum_over_the_agents_of_one_rank_is_told(tmp_path: Path) -> None:
@@ -42,12 +71,18 @@ def test_a_nan_on_one_rank_is_named_on_all(tmp_path: Path) -> None:
         assert "RunError: record 10: not a finite number in wealth" in log
 
 
-def test_one_rank_speaks_of_a_mistake_of_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "problem"),
+    [("file", "asked for a new or empty directory"), ("/proc/lpm", "asked for a directory that can be written")],
+)
+def test_one_rank_speaks_of_a_mistake_of_all(out: str, problem: str, tmp_path: Path) -> None:
+    """Of a path that holds something, and of one on a file system that is not written on."""
     (tmp_path / "file").touch()
-    done = on_ranks(2, "lpm", "run", "sir-million", "--agents", "1000", "--out", str(tmp_path / "file"))
+    words = ("lpm", "run", "sir-million", "--agents", "1000", "--steps", "2", "--out", str(tmp_path / out))
+    done = on_ranks(2, *words, LPM_PATIENCE="100000")
     assert done.returncode == 2
     said = done.stdout + done.stderr
-    assert said.count("asked for a new or empty directory") == 1
+    assert said.count(problem) == 1
     assert "Traceback" not in said
 
 
