@@ -131,7 +131,8 @@ def main() -> None:
         found = result[str(count)] = on_ranks(count, asked.agents, asked.runs)
         print(
             f"{count} ranks: {found['stall_ms_a_snapshot']['median']:.1f} ms a snapshot of "
-            f"{found['mb_a_snapshot']:g} MB in {found['files_a_snapshot']:g} files; a plain file {found['plain_file_ms']['median']:.1f} ms",
+            f"{found['mb_a_snapshot']:g} MB in {found['files_a_snapshot']:g} files; "
+            f"a plain file {found['plain_file_ms']['median']:.1f} ms",
             flush=True,
         )
     if not asked.small:

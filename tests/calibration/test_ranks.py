@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 from lpm.calibration import problem
+from tests.laws.worlds import WORLDS
 from tests.ranks.launch import on_ranks
-from tests.ranks.program import fitted, simulations
-from tests.ranks.town import town
+from tests.ranks.program import KEYS, Z, fitted, simulations
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
@@ -51,13 +51,15 @@ def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, tmp_path: Path) -> 
 
 
 def test_a_divided_population_is_simulated_as_on_one_process(tmp_path: Path) -> None:
-    """A town with all kinds of networks: counts to the bit, derivatives forward and in reverse to float rounding."""
+    """Counts to the bit, derivatives forward and in reverse to float rounding."""
     done = on_ranks(2, "calibrate", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    expected = simulations(problem.simulator(fitted(town())))
+    expected = simulations(problem.simulator(fitted(WORLDS["sir_well_mixed"]())))
+    graph = problem.simulator(fitted(WORLDS["sir_on_a_graph"]())).curves(Z, KEYS)
     with np.load(tmp_path / "fit.npz") as found:
         np.testing.assert_array_equal(found["plain"], expected["plain"])
-        np.testing.assert_array_equal(found["sample"], found["again"])
+        for name in ("graph", "whole", "again"):
+            np.testing.assert_array_equal(found[name], graph)
         for name in ("tangents", "pulled"):
             size = np.abs(expected[name]).max()
             assert size > 0

@@ -76,45 +76,45 @@ def differentiate(out: Path, halo: str, name: str) -> None:
 
 
 def fitted(world: lpm.World) -> Problem:
-    """What of a town is free and observed; the counts themselves are of no matter."""
-    free = tuple(Parameter(name, (name,), 0.01, 1) for name in ("household", "recovery"))
+    """What of an epidemic is free and observed; the counts themselves are of no matter."""
+    free = (Parameter("transmission", ("transmission",), 0.01, 1), Parameter("days", ("infectious_days",), 1, 9))
     found = next(each for each in world.observables if each.name == "incidence")
     stream = Stream("incidence", found, np.arange(STEPS_FITTED), 1, np.full((STEPS_FITTED, 1), 9.0))
     return Problem(world, Calendar(STEPS_FITTED), free, (stream,))
 
 
+Z, KEYS = np.array([-1.0, 0.5]), problem.keys(3, 0, 3)
+
+
 def simulations(machine: Simulator) -> dict[str, np.ndarray]:
-    """All that a fit asks of a simulator, what it pulls back twice and in turns."""
-    z, of = np.array([-1.0, 0.5]), problem.keys(3, 0, 3)
-    curves, tangents = machine.tangents(z, of)
+    """All that a fit asks of a simulator, what it pulls back in turns."""
+    curves, tangents = machine.tangents(Z, KEYS)
     some = np.linspace(-1, 1, curves.size).reshape(curves.shape)
-    here, back = machine.pullback(z, of)
-    there, other = machine.pullback(z + 0.2, of)
+    here, back = machine.pullback(Z, KEYS)
+    there, other = machine.pullback(Z + 0.2, KEYS)
     pulled = np.stack([back(some), other(some), back(2 * some)])
-    plain = [machine.curves(z, of), curves, here, there, machine.at_each(np.stack([z, z + 0.2, z]), of)]
+    plain = [machine.curves(Z, KEYS), curves, here, there, machine.at_each(np.stack([Z, Z + 0.2, Z]), KEYS)]
     return {"plain": np.stack(plain), "tangents": tangents, "pulled": pulled}
 
 
 def calibrate(out: Path) -> None:
-    """The simulations of a fit, whose population is divided among the ranks; then those of a sample that is not."""
+    """Simulations of fits: of two populations divided among the ranks in turn, and of one that each rank has whole."""
     ranks = distributed.ranks()
     with distributed.apart():
-        whole, sample = town(), WORLDS["sir_well_mixed"]()
-        part = partition.part(whole, ranks.rank, ranks.count, ranks.add)
-        free = dataclasses.replace(
-            fitted(part), world=sample, parameters=(Parameter("transmission", ("transmission",), 0.01, 1),)
+        mixed, graph = (
+            partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add)
+            for name in ("sir_well_mixed", "sir_on_a_graph")
         )
-        team = Team(ranks, {"whole": fitted(part), "sample": free})
+        problems = {"mixed": fitted(mixed), "graph": fitted(graph), "whole": fitted(WORLDS["sir_on_a_graph"]())}
+        team = Team(ranks, problems)
         if ranks.rank:
             team.serve()
             return
 
         def do(problems: dict[str, Problem]) -> None:
-            before, of = problem.simulator(problems["sample"]), problem.keys(3, 0, 3)
-            found = {"sample": before.curves(np.zeros(1), of)}
-            found |= simulations(problem.simulator(problems["whole"]))
-            found["again"] = before.curves(np.zeros(1), of)
-            np.savez(out / "fit.npz", **found)
+            of = {name: problem.simulator(each) for name, each in problems.items()}
+            found = {name: of[name].curves(Z, KEYS) for name in ("graph", "whole")}
+            np.savez(out / "fit.npz", **found, **simulations(of["mixed"]), again=of["graph"].curves(Z, KEYS))
 
         team.lead(do)
 
