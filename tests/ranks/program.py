@@ -143,7 +143,7 @@ def limited(out: Path, victim: str, what: str) -> None:
     pids = ranks.all(os.getpid())
 
     def progress(made: Progress) -> None:
-        if what == "limit" and made.done >= 16:
+        if what == "limit" and made.done >= 48:
             resource.prlimit(pids[int(victim)], resource.RLIMIT_FSIZE, (2500, resource.RLIM_INFINITY))
 
     def full(*_: object) -> None:
