@@ -64,11 +64,9 @@ def write(path: str, tool: str, number: int, first: int, values: np.ndarray) -> 
         zarr.open_array(path)[where] = values
     else:
         opened(path)[where].write(values).result()
-    for folder, _, files in os.walk(f"{path}/c/{number}"):
-        for file in files:
-            descriptor = os.open(os.path.join(folder, file), os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+    descriptor = os.open(f"{path}/c/{number}/{first // len(values)}", os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def process(rows: list[Row], rank: int, runs: int, together: Any, told: Any) -> None:

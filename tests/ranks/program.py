@@ -148,7 +148,7 @@ def limited(out: Path, victim: str, what: str) -> None:
 
     def full(*_: object) -> None:
         if left.pop() == 0:
-            raise OSError(28, "No space left on device", "full")
+            raise OSError(28, "No space left on device")
 
     left = list(range(3))
     if what == "flush" and ranks.rank == int(victim):
