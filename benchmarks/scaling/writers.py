@@ -4,7 +4,7 @@ python benchmarks/scaling/writers.py [--megabytes M] [--runs R] [--small]
 
 Each process writes a file of its own with its part of M megabytes, as the ranks of a run do: stages of agents, which
 compress to a quarter, and wealth in single precision, which hardly does. Files are synchronized after each. What was
-written by one is read by the other and compared. Results go to benchmarks/scaling/writers.json.
+written by one is read by the other and compared. Where other programs run too, processor times alone say something. Results go to benchmarks/scaling/writers.json.
 """
 
 from __future__ import annotations
@@ -141,8 +141,7 @@ def main() -> None:
         asked.megabytes, asked.runs = 1, 1
     from machine import machine, save
 
-    busy = os.getloadavg()[0]  # where other programs run besides, processor times alone say something
-    result: dict[str, Any] = {"machine": machine(), "load": busy, "megabytes": asked.megabytes, "rows": []}
+    result: dict[str, Any] = {"machine": machine(), "megabytes": asked.megabytes, "rows": []}
     for processes in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             for found in measured(Path(folder), processes, 1_000_000 * asked.megabytes, asked.runs):
