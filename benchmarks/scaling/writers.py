@@ -4,7 +4,8 @@ python benchmarks/scaling/writers.py [--megabytes M] [--runs R] [--small]
 
 Each process writes a file of its own with its part of M megabytes, as the ranks of a run do: stages of agents, which
 compress to a quarter, and wealth in single precision, which hardly does. Files are synchronized after each. What was
-written by one is read by the other and compared. Where other programs run too, processor times alone say something. Results go to benchmarks/scaling/writers.json.
+written by one is read by the other and compared. Where other programs run too, processor times alone say
+something. Results go to benchmarks/scaling/writers.json.
 """
 
 from __future__ import annotations
