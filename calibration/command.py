@@ -27,9 +27,10 @@ from lpm.calibration.problem import Problem
 from lpm.calibration.sampling import Sample
 from lpm.calibration.sharing import Team
 from lpm.calibration.task import Fit
+from lpm.distributed import Ranks, alone
 from lpm.errors import InputError
 from lpm.provenance import differences, git_commit, versions
-from lpm.terminal import of_ranks, say
+from lpm.terminal import of_ranks, say, timed
 
 if TYPE_CHECKING:
     from lpm.config import Config
@@ -41,10 +42,12 @@ CHAINS = 2
 Whole = tuple[Fit, Predictive, Checks, Sample | None]
 
 
-def calibrate(config: str, out: Path | None, overrides: list[str], console: Console, resume: bool = False) -> None:
+def calibrate(
+    config: str, out: Path | None, overrides: list[str], console: Console, resume: bool = False, split: bool = False
+) -> None:
     """Load, build, fit, check; then the table, and fit.json, fit.zarr, fit.png and fit.html in a new directory.
 
-    Several ranks share out the simulations; the first of them does all else.
+    Several ranks share out the simulations, or the agents of each; the first of them does all else.
 
     Args:
         config: a file, or the name of one that comes with lpm.
@@ -52,6 +55,7 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
         overrides: `key=value` each.
         console: to print to.
         resume: go on with the fit in `out`.
+        split: divide the agents of every simulation among the ranks, for a world that does not fit one.
     Raises:
         InputError: for mistakes in the config, for a directory that holds something, or another fit.
         RunError: if no start gave a fit.
@@ -71,11 +75,13 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
                 say(console, f"{folder}: finished before; nothing was changed")
             return
         use_compilation_cache()
-        team = Team(ranks, ranks.each(lambda: _problems(chosen)))
+        with timed(console, "Building the world"):
+            team = Team(ranks, ranks.each(lambda: _problems(chosen, ranks if split else alone, console)))
         if ranks.rank:
             team.serve()
             return
         words = ["lpm", "calibrate", config, *(word for each in overrides for word in ("--set", each))]
+        words += ["--split"] if split else []
         again = shlex.join([*words, "--out", str(folder), "--resume"])
         try:
             team.lead(lambda problems: _led(problems, chosen, folder, console, begun, again))
@@ -85,11 +91,14 @@ def calibrate(config: str, out: Path | None, overrides: list[str], console: Cons
             raise
 
 
-def _problems(chosen: Config) -> dict[str, Problem]:
-    """The problem of a config, and that of a sample of its agents if there is to be one."""
-    from lpm.config import build_world
+def _problems(chosen: Config, ranks: Ranks, console: Console) -> dict[str, Problem]:
+    """The problem of a config, divided among some ranks, and that of a sample of its agents if there is to be one.
 
-    world = build_world(chosen)
+    A sample is small: every rank has it whole, and they share out its realizations.
+    """
+    from lpm.parts import divided
+
+    world = divided(chosen, ranks, lambda line: say(console, line, "dim"))
     found = {"whole": setup.problem_of(chosen, dataclasses.replace(world, title=chosen.title or world.title))}
     assert chosen.calibrate is not None  # or `problem_of` had raised
     if chosen.calibrate.coarse and chosen.calibrate.method != "ensemble":

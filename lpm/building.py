@@ -6,7 +6,8 @@ nothing else, and the model's builder sees as many agents as are its own:
     numbers      agents are numbered 0 ... n - 1 by whoever makes them; a rank has those from one bound to the next
     chunks       what is random is drawn in chunks with streams of their own, each by one rank, and sent where needed
 
-All ranks build the same in the same order. What cannot be built so raises `Whole`, and then every rank builds all.
+All ranks build the same in the same order. What cannot be built so raises `Whole`, and then every rank builds all. A
+rank that fails alone is heard of by the others at their next message to each other (`Watched`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lpm.distributed import Ranks
+
+T = TypeVar("T")
 
 
 def nobody() -> np.ndarray:
@@ -29,6 +32,59 @@ def nobody() -> np.ndarray:
 
 class Whole(Exception):
     """Why a world cannot be built in parts."""
+
+
+class Elsewhere(Exception):
+    """Another rank could not build its part."""
+
+
+class Watched:
+    """Ranks as they are while they build: before each message they hear whether one of them has failed.
+
+    One that failed sends nothing more, so that the others would wait for it as long as they have patience.
+
+    Args:
+        ranks: `lpm.distributed.Ranks`.
+        over: whether a rank has failed, so that no more messages come.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks, self.rank, self.count, self.over = ranks, ranks.rank, ranks.count, False
+
+    def hear(self, failed: bool = False) -> None:
+        """Tell the others that this rank is well or has failed.
+
+        Raises:
+            Elsewhere: if another has failed, and this one has not.
+        """
+        if not self.over:
+            self.over = bool(self._ranks.add(np.array([failed], np.int64))[0])
+        if self.over and not failed:
+            raise Elsewhere
+
+    def _well(self) -> Ranks:
+        self.hear()
+        return self._ranks
+
+    def first(self, do: Callable[[], T]) -> T:
+        """As the ranks'."""
+        return self._well().first(do)
+
+    def each(self, do: Callable[[], T]) -> T:
+        """As the ranks'."""
+        return self._well().each(do)
+
+    def all(self, value: T) -> list[T]:
+        """As the ranks'."""
+        return self._well().all(value)
+
+    def add(self, values: np.ndarray) -> np.ndarray:
+        """As the ranks'."""
+        return self._well().add(values)
+
+    def deal(self, values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As the ranks'."""
+        return self._well().deal(values, counts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +120,7 @@ class Part:
         whole: what every rank made for all agents.
     """
 
-    ranks: Ranks
+    ranks: Watched
     halo: bool | None = None
     bounds: np.ndarray | None = None
     position: np.ndarray | None = None
@@ -187,7 +243,7 @@ def part() -> Part | None:
 @contextlib.contextmanager
 def on(ranks: Ranks, halo: bool | None = None) -> Iterator[Part]:
     """Within `with`, builders make this rank's part; `halo` as in `Part`."""
-    found = Part(ranks, halo)
+    found = Part(Watched(ranks), halo)
     token = _part.set(found)
     try:
         yield found

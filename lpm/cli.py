@@ -29,6 +29,10 @@ Set = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the config, such as run.seed=3.")
 ]
 
+Split = Annotated[
+    bool, typer.Option("--split", help="Under mpirun: divide the agents of a simulation, not the simulations.")
+]
+
 
 def version(wanted: bool) -> None:
     """Print the version and leave."""
@@ -94,11 +98,12 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="A new directory for the fit.")] = None,
     set: Set = [],  # noqa: B006
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --out, if there is one.")] = False,
+    split: Split = False,
 ) -> None:
     """Fit a config's free parameters to its data: a table here, fit.json, fit.zarr, a picture and a page."""
     from lpm.calibration import command
 
-    command.calibrate(config, out, set, Console(), resume)
+    command.calibrate(config, out, set, Console(), resume, split)
 
 
 @app.command()
@@ -114,6 +119,7 @@ def study(
     resume: Annotated[bool, typer.Option("--resume", help="Do what is missing in --out.")] = False,
     realizations: Annotated[int | None, typer.Option(help="How many runs of each scenario.")] = None,
     agents: Annotated[int | None, typer.Option(help="How many agents.")] = None,
+    split: Split = False,
 ) -> None:
     """Compare scenarios with a baseline under the same draws: a table here, answers, and a page to send on."""
     from lpm.studies import command
@@ -121,7 +127,7 @@ def study(
     if directory is not None:
         command.collect_words(file, directory, Console())
         return
-    command.study(file, out, task, resume, realizations, agents, Console())
+    command.study(file, out, task, resume, realizations, agents, Console(), split)
 
 
 @app.command("study-collect")

@@ -97,14 +97,13 @@ def _simulate(
     begun = time.perf_counter()
     ignore_until_a_run()
 
-    from lpm import distributed
+    from lpm import distributed, parts
     from lpm.config import described
-    from lpm.parts import built
 
     ranks = distributed.ranks()
     use_compilation_cache()
     with timed(console, "Building the world"):
-        world = built(chosen, ranks)
+        world = parts.built(chosen, ranks)
     changed = [key.removeprefix("settings.") for key in overrides if key.startswith(("settings", "model"))]
     if chosen.title:
         world = dataclasses.replace(world, title=f"{chosen.title}; {', '.join(changed)}" if changed else chosen.title)
@@ -121,8 +120,7 @@ def _simulate(
         world, fitted, told = of_fit.used(world, fit[0], calendar, fit[1], chosen.run.seed, chosen.run.realizations)
         for line in told:
             say(console, line)
-    if ranks.count > 1:
-        world = _divided(world, ranks, console)
+    world = parts.told(world, ranks, lambda line: say(console, line, style="dim"))
 
     from lpm import store
     from lpm.checkpoint import Plan
@@ -168,18 +166,6 @@ def _simulate(
     say(console, f"Results  {path}\nPicture  {picture}")
     say(console, f"Again    lpm show {shlex.quote(str(target))}, or in Python lpm.open({str(target)!r})")
     say(console, f"{time.perf_counter() - begun:.0f} s in all", style="dim")
-
-
-def _divided(world: Any, ranks: Any, console: Console) -> Any:
-    """This rank's part of a world, with a line on how the ranks will reach each other."""
-    from lpm import partition
-
-    part = partition.mine(world, ranks)
-    here = ranks.all(part.here)
-    say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
-    for line in (part.share.built, *part.share.moved) if part.share else ():
-        say(console, line, style="dim")
-    return part
 
 
 def validate(config: str, settings: list[str], console: Console) -> None:

@@ -96,7 +96,6 @@ class Job:
             together=self.together,
             snapshots=self.snapshot_shapes(),
             snapshot_every=self.snapshot_every,
-            writers=self.ranks.count,
             observed=self.observed,
             attributes={
                 **provenance(self.world, self.seed),

@@ -21,7 +21,7 @@ from lpm.builders import SHIPPED
 from lpm.building import Part, Whole
 from lpm.config import Config, build_world, load
 from lpm.distributed import Ranks
-from lpm.errors import InputError
+from lpm.errors import InputError, RunError
 from lpm.fingerprints import checksum, is_network, of_numbers, of_world
 from lpm.kernels import strata
 from lpm.kernels.groups import Households, households
@@ -42,7 +42,8 @@ def built(config: Config, ranks: Ranks, halo: bool | None = None) -> World:
         halo: whether flags are exchanged with neighbours, or all gathered; None for what moves fewer bytes.
 
     Raises:
-        InputError: as `lpm.config.build_world`.
+        InputError: as `lpm.config.build_world`; on all ranks, if one of them has it.
+        RunError: on all ranks, if one of them has not the memory or the files for its part.
     """
     if ranks.count == 1:
         return build_world(config)
@@ -51,11 +52,30 @@ def built(config: Config, ranks: Ranks, halo: bool | None = None) -> World:
             _try_small(config, ranks)
         return of(lambda: build_world(config), ranks, halo)
     except Whole as reason:
-        world = build_world(config)
+        world = _whole(config, ranks)
         part = partition.part(world, ranks.rank, ranks.count, ranks.add, halo)
         assert part.share is not None
         line = f"{part.share.built}: {reason}"
         return dataclasses.replace(part, share=dataclasses.replace(part.share, built=line))
+
+
+def divided(config: Config, ranks: Ranks, say: Callable[[str], None]) -> World:
+    """As `built`, with lines on how many agents a rank has, who built what, and what travels in a step.
+
+    Args:
+        config, ranks: as for `built`.
+        say: called with each line, on all ranks.
+    """
+    return told(partition.mine(built(config, ranks), ranks), ranks, say)
+
+
+def told(world: World, ranks: Ranks, say: Callable[[str], None]) -> World:
+    """A rank's part of a world, after the lines that `divided` says of it."""
+    if ranks.count > 1 and world.share is not None:
+        here = ranks.all(world.here)
+        for line in (f"{min(here):,} to {max(here):,} agents a rank", world.share.built, *world.share.moved):
+            say(line)
+    return world
 
 
 def of(make: Callable[[], World], ranks: Ranks, halo: bool | None = None) -> World:
@@ -67,25 +87,56 @@ def of(make: Callable[[], World], ranks: Ranks, halo: bool | None = None) -> Wor
 
     Raises:
         Whole: on all ranks, if one of them could not make its part.
+        RunError: on all ranks, if one of them failed with an error of the system.
     """
     if ranks.count == 1:
         return make()
-    world, problem = None, ""
+    world, problem = None, ("", "")
     with building.on(ranks, halo) as part:
         try:
-            world = make()
-        except (Whole, InputError) as error:
-            problem = str(error.__cause__ or error)
-        _agree(problem, part)
-        assert world is not None
-        return finished(world, part)
-
-
-def _agree(problem: str, part: Part) -> None:
-    """Raise `Whole` on all ranks if one of them has a problem."""
-    found = [each for each in part.ranks.all(problem) if each]
+            world = finished(make(), part)
+            part.ranks.hear()
+        except Exception as error:
+            if not part.ranks.over:
+                problem = _of_the_system(error), str(error.__cause__ or error) or type(error).__name__
+                part.ranks.hear(failed=True)
+    problems = ranks.all(problem)
+    for rank, (kind, text) in enumerate(problems):
+        if kind:
+            raise RunError(f"rank {rank}: asked for its part of the world, got {kind}: {text}")
+    found = [text for _, text in problems if text]
     if found:
         raise Whole(found[0])
+    assert world is not None
+    return world
+
+
+def _of_the_system(error: Exception) -> str:
+    """The name of an error that building all instead of a part would not mend; "" for others."""
+    cause = error.__cause__ or error
+    own = isinstance(cause, Whole | InputError) or isinstance(error, InputError)
+    return "" if own and not isinstance(cause, MemoryError) else type(cause).__name__
+
+
+def _whole(config: Config, ranks: Ranks) -> World:
+    """All of a config's world on every rank; the mistake of one rank alone is told on all, with its number."""
+    world, error = None, None
+    try:
+        world = build_world(config)
+    except Exception as failure:
+        error = failure
+    errors = ranks.all(error)
+    first = next((rank for rank, each in enumerate(errors) if each is not None), None)
+    if first is None:
+        assert world is not None
+        return world
+    found, where = errors[first], f"rank {first}, not all {ranks.count}: "
+    assert found is not None
+    if all(each is not None for each in errors):
+        raise found
+    if isinstance(found, InputError):
+        raise InputError([where + each for each in found.problems])
+    raise RunError(f"{where}asked for a world, got {type(found).__name__}: {found}")
 
 
 def _try_small(config: Config, ranks: Ranks) -> None:
@@ -100,7 +151,7 @@ def _try_small(config: Config, ranks: Ranks) -> None:
         except InputError:
             raise Whole(f"it could not be tried with {few:,} agents") from None
     part = of(lambda: build_world(config), ranks)
-    whole = build_world(config)
+    whole = _whole(config, ranks)
     assert part.share is not None
     rows = [_described(each, prints) for each, prints in (
         (whole, of_world(whole.state.fixed, whole.agents)), (part, part.share.fingerprints))]  # fmt: skip
@@ -139,12 +190,7 @@ def finished(world: World, part: Part) -> World:
     Raises:
         Whole: if something in it belongs to agents and was made neither for those of this rank nor for all.
     """
-    problem, state = "", world.state
-    try:
-        state = _own_state(world, part)
-    except Whole as reason:
-        problem = str(reason)
-    _agree(problem, part)
+    state = _own_state(world, part)
     return dataclasses.replace(world, state=state, share=_share(state.fixed, part))
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, checkpoint, directory, distributed, partition, rank_log, resume, store
+from lpm import batch, checkpoint, consensus, directory, distributed, partition, rank_log, resume, snapshots, store
 from lpm.checkpoint import About, Plan
-from lpm.distributed import Ranks
 from lpm.errors import RunError
 from lpm.job import Job
-from lpm.provenance import checksum, fingerprints
+from lpm.provenance import fingerprints
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.signals import Signals
@@ -222,6 +221,7 @@ class _Run:
         self.job, self.path, self.target, self.fresh, self.signals = job, path, target, fresh, signals
         self.progress, self.say, self.again = progress, say, again
         self.total, self.done, self.first_done, self.begun = job.calendar.steps * job.realizations, 0, 0, 0.0
+        self.deals: dict[int, snapshots.Deal] = {}
         self.clock, self.written = time.monotonic(), time.time()
 
     def all(self) -> None:
@@ -255,7 +255,7 @@ class _Run:
                 if isinstance(item, batch.Saved):
                     self.save(item, first)
                     continue
-                _store_chunk(job, self.target, which, item)
+                _store_chunk(job, self.target, which, item, self.deal_of)
             self.done += len(item.seen) * job.every * (which.stop - which.start)
             now = time.perf_counter()
             if not self.first_done:
@@ -298,6 +298,14 @@ class _Run:
         checkpoint.save(folder, about, jax.device_get(item.state), job.world.here, job.ranks, job.rows)
         self.written = now
 
+    def deal_of(self, in_file: int) -> snapshots.Deal:
+        """Who writes which agents of snapshots with so many in a file."""
+        if in_file not in self.deals:
+            job = self.job
+            assert job.rows is not None
+            self.deals[in_file] = snapshots.deal(job.rows, job.world.agents, in_file, job.ranks)
+        return self.deals[in_file]
+
     @functools.cached_property
     def world(self) -> dict[str, str]:
         """Checksums of what no step changes."""
@@ -334,18 +342,24 @@ def writing(path: Path, again: str, kept: str = "all that was committed before i
         ) from error
 
 
-def _store_chunk(job: Job, target: store.Store, which: slice, chunk: batch.Chunk) -> None:
+def _store_chunk(
+    job: Job, target: store.Store, which: slice, chunk: batch.Chunk, deal_of: Callable[[int], snapshots.Deal]
+) -> None:
     """Check a chunk and write it; of a chunk with a fault, the records before it."""
     used = which.stop - which.start
-    seen, broken, snapshots = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
+    seen, broken, taken = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
     stacked = {name: np.stack([record[name][:used] for record in seen], axis=1) for name in seen[0]}
-    bad = _agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked)
+    bad = consensus.agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked)
     good = next((i for i, names in enumerate(bad) if names), len(seen))
     if good:
-        for step, entries in snapshots:
+        for step, entries in taken:
             if step <= (chunk.first + good) * job.every:
                 for name, values in entries.items():
-                    _store_snapshot(job, target, which, step // job.snapshot_every - 1, name, values[:used])
+                    number = step // job.snapshot_every - 1
+                    if job.rows is None:
+                        target.write_snapshot(which, number, name, values[:used])
+                    else:
+                        deal_of(target.agents_in_file(name)).write(target, which, number, name, values[:used])
         kept = {name: values[:, :good] for name, values in stacked.items()}
         job.ranks.first(lambda: target.write(which, chunk.first, kept))
     if good < len(seen):
@@ -354,44 +368,3 @@ def _store_chunk(job: Job, target: store.Store, which: slice, chunk: batch.Chunk
             f"{chunk.first + good} records before it. Look for a division by zero, a logarithm of zero or a rate that "
             "grows without bound in the substep that writes it"
         )
-
-
-def _agreed(ranks: Ranks, broken: list[list[str]], seen: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """What is not finite in each record on any rank.
-
-    Raises:
-        RunError: if ranks observe different numbers, since a model's sum left the agents of other ranks out.
-    """
-    if ranks.count == 1:
-        return broken
-    found = ranks.all((broken, {name: checksum(values) for name, values in seen.items()}))
-    of_records = zip(*(bad for bad, _ in found), strict=True)
-    bad = [list(dict.fromkeys(name for names in each for name in names)) for each in of_records]
-    differ = [name for name in seen if len({sums[name] for _, sums in found}) > 1]
-    if differ and not any(bad):
-        raise RunError(
-            f"observables {', '.join(differ)}: asked for the same numbers on all {ranks.count} ranks, got others on "
-            "some; a sum over agents leaves out those of other ranks: count with lpm.kernels.stages.number or "
-            "strata.count_of, or write ranks.sum(values.sum()) with `from lpm.kernels import ranks`"
-        )
-    return bad
-
-
-def _store_snapshot(job: Job, target: store.Store, which: slice, number: int, name: str, values: np.ndarray) -> None:
-    """Write a snapshot; of several ranks each writes whole files, of agents that are next to each other by id."""
-    if job.rows is None:
-        target.write_snapshot(which, number, name, values)
-        return
-    ranks, in_file = job.ranks, target.agents_in_file(name)
-    files = -(-job.world.agents // in_file)
-    writer = job.rows // in_file * ranks.count // files
-    came = ranks.scatter([(job.rows[writer == rank], values[:, writer == rank]) for rank in range(ranks.count)])
-    rows = np.concatenate([rows for rows, _ in came])
-
-    def write() -> None:
-        if len(rows):
-            laid = np.empty((values.shape[0], len(rows), *values.shape[2:]), values.dtype)
-            laid[:, rows - rows.min()] = np.concatenate([part for _, part in came], axis=1)
-            target.write_snapshot(which, number, name, laid, int(rows.min()))
-
-    ranks.each(write)

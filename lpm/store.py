@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAME = "results.zarr"
 FILL = {"i": -1, "u": 0, "f": math.nan}
 CELL_METHODS = {"sum": "time: sum", "last": "time: point", "mean": "time: mean"}
-SHARD_BYTES = 64_000_000  # of an agent snapshot: few files, each written once
+SHARD_BYTES = 64_000_000  # of an agent snapshot at most in a file: few files, each written once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,6 @@ def create(
     scenarios: tuple[str, ...] = ("baseline",),
     snapshots: Mapping[str, tuple[tuple[int, ...], np.dtype]] | None = None,
     snapshot_every: int = 0,
-    writers: int = 1,
     observed: tuple[Series, ...] = (),
     attributes: Mapping[str, Any] | None = None,
 ) -> Store:
@@ -158,7 +157,6 @@ def create(
         scenarios: names.
         snapshots: entry's name -> shape of one snapshot (agents first) and dtype.
         snapshot_every: steps between snapshots.
-        writers: how many processes write snapshots, each its own files.
         observed: data that results will be compared with, stored beside them as observed_...
         attributes: provenance, added to the group's attributes.
     Raises:
@@ -171,7 +169,7 @@ def create(
         group = zarr.create_group(part, zarr_format=3, attributes=declared | dict(attributes or {}))
         _arrays(group, observables, shapes, coords, calendar, every, realizations, together, scenarios)
         if snapshots:
-            _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations, writers)
+            _snapshot_arrays(group, snapshots, calendar, snapshot_every, len(scenarios), realizations)
         for number, series in enumerate(observed):
             _observed(group, series, number, calendar)
         part.rename(path)
@@ -259,13 +257,12 @@ def _snapshot_arrays(
     every: int,
     scenarios: int,
     realizations: int,
-    writers: int,
 ) -> None:
     moments = np.arange(1, calendar.steps // every + 1, dtype=np.int32) * every
     _numbers(group, "snapshot_time", moments, _time_attributes(calendar, "moment of the snapshot"))
     for name, (shape, dtype) in snapshots.items():
-        agents = SHARD_BYTES // (np.dtype(dtype).itemsize * max(1, math.prod(shape[1:])))
-        agents = max(1, min(-(-shape[0] // writers), agents))
+        most = max(1, SHARD_BYTES // (np.dtype(dtype).itemsize * math.prod(shape[1:]) or 1))
+        agents = -(-shape[0] // -(-shape[0] // most))  # as few files as can be, and as many agents in each
         group.create_array(
             f"snapshot_{name}",
             shape=(scenarios, realizations, len(moments), *shape),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from lpm.building import Part
+from lpm.building import Part, Watched
 from lpm.distributed import Ranks
 from lpm.kernels import bits
 from lpm.kernels.ranks import Halo, Shared
@@ -87,7 +87,7 @@ def shared(pairs: np.ndarray, place: np.ndarray, rank: int, ranks: int) -> Share
     return Shared(jnp.asarray(place[sent], jnp.int32), to, jnp.asarray(place[kept], jnp.int32), from_)
 
 
-def total(sums: np.ndarray, shared: Shared, ranks: Ranks) -> np.ndarray:
+def total(sums: np.ndarray, shared: Shared, ranks: Ranks | Watched) -> np.ndarray:
     """As `lpm.kernels.ranks.total`, between steps."""
     sums, sent, kept = sums.copy(), np.asarray(shared.sent), np.asarray(shared.kept)
     parts, _ = ranks.deal(sums[sent], np.array(shared.to))

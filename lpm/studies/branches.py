@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpm import batch
+from lpm import batch, consensus
 from lpm.config import Config
+from lpm.distributed import Ranks, alone
 from lpm.errors import LpmError, RunError
 from lpm.state import State
 from lpm.world import World
@@ -73,7 +74,8 @@ class Realization:
         wanted: scenarios whose runs are missing.
         shapes: shape and dtype of a record of each observable of the study; what is not observed is 0.
         ended: called with a scenario, its records or why there are none, and the seconds it took of its own.
-        stop: whether to stop.
+        stop: whether to stop; the same on all ranks.
+        ranks: who simulate it together, each a part of the agents.
     """
 
     number: int
@@ -86,6 +88,7 @@ class Realization:
     shapes: Mapping[str, tuple[tuple[int, ...], Any]]
     ended: Callable[[int, dict[str, np.ndarray] | Exception, float], None]
     stop: Callable[[], bool]
+    ranks: Ranks = alone
 
     def grow(
         self, scenarios: Iterable[int], begin: int = 0, state: State | None = None, seen: Records | None = None
@@ -131,6 +134,8 @@ class Realization:
             if first in self.wanted:
                 self.ended(first, self._whole(own), time.perf_counter() - clock)
         except FAILURES as error:
+            if self.ranks.count > 1 and not isinstance(error, LpmError):
+                raise  # the others do not know of it, and are in the middle of a step
             lost = [stop for stop in groups if stop not in kept or stop > getattr(error, "record", stop)]
             failed = [first, *(each for stop in lost for each in groups[stop])]
             self._failed(failed, error, time.perf_counter() - clock)
@@ -157,11 +162,11 @@ class Realization:
             )
             ahead.append((seen, broken))
             if len(ahead) == 2 * batch.CHUNK:  # the device computes a chunk while the host looks at the one before
-                found += _checked(ahead[: batch.CHUNK], begin + len(found))
+                found += _checked(ahead[: batch.CHUNK], begin + len(found), self.ranks)
                 del ahead[: batch.CHUNK]
                 if self.stop():
                     raise Stopped
-        return moving, found + _checked(ahead, begin + len(found))
+        return moving, found + _checked(ahead, begin + len(found), self.ranks)
 
     def _whole(self, seen: Records) -> dict[str, np.ndarray]:
         """All records of a run together."""
@@ -169,13 +174,14 @@ class Realization:
         return {name: np.stack([record.get(name, none) for record in seen]) for name, none in blank.items()}
 
 
-def _checked(dispatched: list[Any], first: int) -> Records:
+def _checked(dispatched: list[Any], first: int, ranks: Ranks) -> Records:
     """Records of one realization, on the host."""
     fetched = jax.device_get(dispatched)
-    for number, (_, broken) in enumerate(fetched):
-        names = ", ".join(name for name, bad in broken.items() if bad)
+    bad = [[name for name, wrong in broken.items() if wrong] for _, broken in fetched]
+    seen = {name: np.stack([record[name] for record, _ in fetched]) for name in (fetched[0][0] if fetched else ())}
+    for number, names in enumerate(consensus.agreed(ranks, bad, seen)):
         if names:
-            raise Broken(first + number, names)
+            raise Broken(first + number, ", ".join(names))
     return [{name: value[0] for name, value in seen.items()} for seen, _ in fetched]
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 import lpm
 from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
+from lpm.distributed import Ranks, alone
 from lpm.errors import InputError, RunError
 from lpm.signals import ignore_until_a_run
 from lpm.terminal import of_ranks, say
@@ -33,24 +34,27 @@ def study(
     realizations: int | None,
     agents: int | None,
     console: Console,
+    split: bool = False,
 ) -> None:
     """Check a study, run it or what is missing of it, and write its answers; of a task, only its runs.
 
-    Several ranks take a part of the runs each, and the first of them writes the answers.
+    Several ranks take a part of the runs each, or with `split` a part of the agents of every run; the first of them
+    writes the answers.
 
     Raises:
         InputError: for mistakes in the file, and for a directory that holds something else.
         RunError: if runs failed; the answers are of those that did not.
     """
     with distributed.apart() as ranks:
-        if ranks.count == 1:
-            _study(file, out, task, resume, realizations, agents, console)
+        console = of_ranks(console)
+        if ranks.count == 1 or split:
+            _study(file, out, task, resume, realizations, agents, console, ranks)
             return
         if task is not None:
             raise InputError(
-                f"--task: asked for one part, got {ranks.count} ranks, which share the parts out; leave it out"
+                f"--task: asked for one part, got {ranks.count} ranks, which share the parts out; leave it out, or "
+                "write --split for ranks that share out the agents of each run"
             )
-        console = of_ranks(console)
         target = ranks.first(lambda: out or _free(Path("studies") / Path(file).stem))
         if not resume:
             ranks.first(lambda: directory.new(target))
@@ -83,9 +87,10 @@ def _study(
     realizations: int | None,
     agents: int | None,
     console: Console,
+    ranks: Ranks = alone,
     on_ranks: bool = False,
 ) -> None:
-    """As `study`, in one process."""
+    """As `study`, in one process, or by ranks that do every run together."""
     say(console, f"lpm {lpm.__version__}, study {file}", "dim")
     ignore_until_a_run()
     chosen_task = _task(task)
@@ -96,8 +101,8 @@ def _study(
 
     use_compilation_cache()
     begun = time.perf_counter()
-    chosen = plan.load(file, realizations=realizations, agents=agents, fits=fits)
-    target = out or _free(Path("studies") / chosen.path.stem)
+    chosen = ranks.each(lambda: plan.load(file, realizations=realizations, agents=agents, fits=fits))
+    target = ranks.first(lambda: out or _free(Path("studies") / chosen.path.stem))
     policy = chosen.wanted.policy
     scenarios = len(chosen.scenarios) + (policy is not None and 1 + policy.compare)
     total = scenarios * chosen.realizations
@@ -111,6 +116,7 @@ def _study(
     words = ["lpm", "study", file, "--out", str(target)]
     for name, value in (("--task", task), ("--realizations", realizations), ("--agents", agents)):
         words += [] if value is None else [name, str(value)]
+    words += ["--split"] if ranks.count > 1 else []
     again = shlex.join([*words, "--resume"])
     path = runs.run(
         chosen,
@@ -120,22 +126,27 @@ def _study(
         progress=_lines(console),
         say=lambda line: say(console, line, "yellow"),
         again=f"`{again}`",
+        ranks=ranks,
     )
     if on_ranks:
         return
     if chosen_task is not None and not chosen_task[0]:
         say(console, f"The policy is found; do the tasks from 1 to {chosen_task[1]} now")
         return
-    about = records.read(path)
-    missing = records.missing(path, about)
-    failed = [(unit, why) for unit, why in missing if why != records.NOT_RUN]
-    say(console, f"{time.perf_counter() - begun:.0f} s", "dim")
-    if task is None or not missing:
-        collect(path, console)
-    else:
-        say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
-        say(console, f"When all are: lpm study collect {shlex.quote(str(path))}")
-    _complain(failed, about, again)
+
+    def finish() -> None:
+        about = records.read(path)
+        missing = records.missing(path, about)
+        failed = [(unit, why) for unit, why in missing if why != records.NOT_RUN]
+        say(console, f"{time.perf_counter() - begun:.0f} s", "dim")
+        if task is None or not missing:
+            collect(path, console)
+        else:
+            say(console, f"{len(about.units) - len(missing):,} of {len(about.units):,} runs are done")
+            say(console, f"When all are: lpm study collect {shlex.quote(str(path))}")
+        _complain(failed, about, again)
+
+    ranks.first(finish)
 
 
 def fits(folder: Path, calendar: Calendar, count: int | None) -> Draws:

@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, directory
-from lpm.config import build_world, described
+from lpm import batch, directory, distributed, partition, parts
+from lpm.config import described
+from lpm.distributed import Ranks, alone
 from lpm.errors import InputError, LpmError
 from lpm.provenance import identity, provenance
 from lpm.runner import Interrupted, writing
@@ -50,6 +51,7 @@ def run(
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
     again: str = "the same call and resumed=True",
+    ranks: Ranks = alone,
 ) -> Path:
     """Simulate what is missing of a study, or of one task's part of it.
 
@@ -64,6 +66,7 @@ def run(
         progress: called after each run with how many are done, and of how many.
         say: called with a line for people.
         again: how the user goes on, for messages.
+        ranks: who do every run together, each a part of the agents; the first of them writes.
 
     Returns:
         the directory.
@@ -77,19 +80,20 @@ def run(
         raise InputError(
             f"--task: asked for I/N with I from 1 to N, got {task[0]}/{task[1]}; write for example --task 1/10"
         )
-    base = build_world(study.base)
+    base = parts.divided(study.base, ranks, say)
     for caution in base.cautions:
         say(f"Note: {caution}")
-    path = directory.writable(Path(out)) if resumed or task else directory.new(out)
-    study = _optimised(study, path, task, say)
+    path = ranks.first(lambda: directory.writable(Path(out)) if resumed or task else directory.new(out))
+    study = _optimised(study, path, task, say, ranks)
     if task is not None and task[0] == 0:
         return path
-    about = _about(study, base)
-    with writing(path, again, "all runs that had ended are intact"), Signals() as signals:
-        about = records.begin(path, about)
+    together = distributed.connected(ranks, base.here, base.agents)
+    with together, writing(path, again, "all runs that had ended are intact"), Signals() as signals:
+        asked = _about(study, base)
+        about = ranks.first(lambda: records.begin(path, asked))
         mine = in_order(about.units) if task is None else part(about.units, *task)
-        waiting = [unit for unit in mine if not records.complete(path, unit)]
-        doing = _Doing(study, base, path, about, signals, len(mine) - len(waiting), len(mine), progress)
+        waiting = ranks.first(lambda: [unit for unit in mine if not records.complete(path, unit)])
+        doing = _Doing(study, base, path, about, signals, len(mine) - len(waiting), len(mine), progress, ranks)
         try:
             for block in dict.fromkeys(unit.scenario // BLOCK for unit in waiting):
                 doing.block(block, [unit for unit in waiting if unit.scenario // BLOCK == block])
@@ -117,6 +121,7 @@ class _Doing:
     done: int
     total: int
     progress: Callable[[int, int], None]
+    ranks: Ranks
 
     def block(self, number: int, waiting: list[Unit]) -> None:
         """What is missing of the scenarios of a block."""
@@ -125,10 +130,10 @@ class _Doing:
 
         @functools.cache
         def world(scenario: int) -> World | LpmError:
-            return _world(study.scenarios[scenario], self.base) if scenario else self.base
+            return _world(study.scenarios[scenario], self.base, self.ranks) if scenario else self.base
 
         @functools.cache
-        def parts(one: int, other: int) -> int:
+        def parting(one: int, other: int) -> int:
             return branches.parting(*(study.scenarios[each].config for each in (one, other)))
 
         def one(realization: int) -> branches.Realization:
@@ -138,24 +143,34 @@ class _Doing:
                 run.every,
                 run.calendar.steps // run.every,
                 lambda scenario: _drawn(study, world(scenario), realization),
-                parts,
+                parting,
                 frozenset(unit.scenario for unit in waiting if unit.realization == realization),
                 self.about.shapes,
                 lambda scenario, found, seconds: self.ended(Unit(scenario, realization), found, seconds),
-                lambda: bool(self.signals.stop),
+                self.stopping,
+                self.ranks,
             )
 
         for realization in dict.fromkeys(unit.realization for unit in waiting):
             one(realization).grow(scenarios)
 
+    def stopping(self) -> bool:
+        """Whether any rank was asked to stop."""
+        self.signals.stop = max(self.ranks.all(self.signals.stop))
+        return bool(self.signals.stop)
+
     def ended(self, unit: Unit, found: dict[str, np.ndarray] | Exception, seconds: float) -> None:
         """Write a run, or why it failed."""
-        if isinstance(found, Exception):
-            records.write_failure(self.path, unit, " ".join(str(found).split()) or type(found).__name__)
-        else:
-            records.write_run(self.path, unit, found, seconds)
+
+        def write() -> None:
+            if isinstance(found, Exception):
+                records.write_failure(self.path, unit, " ".join(str(found).split()) or type(found).__name__)
+            else:
+                records.write_run(self.path, unit, found, seconds)
+
+        self.ranks.first(write)
         self.done += 1
-        if self.signals.stop and self.done < self.total:
+        if self.stopping() and self.done < self.total:
             raise branches.Stopped
         self.progress(self.done, self.total)
 
@@ -184,32 +199,43 @@ def _drawn(study: Study, world: World | LpmError, realization: int) -> World | L
     return study.draws.world(world, realization)
 
 
-def _optimised(study: Study, path: Path, task: tuple[int, int] | None, say: Callable[[str], None]) -> Study:
+def _optimised(
+    study: Study, path: Path, task: tuple[int, int] | None, say: Callable[[str], None], ranks: Ranks
+) -> Study:
     """The study with the policy that it asks for, found now or before."""
     policy = study.wanted.policy
     if policy is None:
         return study
-    found = optimise.kept(path, policy)
+    found = ranks.first(lambda: optimise.kept(path, policy))
     if found is None and task is not None and task[0]:
         raise InputError(
             f"--task: asked for a part of a study whose policy is not found yet, got {task[0]}/{task[1]}; do "
             f"`--task 0/{task[1]}` first, which finds it"
         )
-    if found is None:
-        found = optimise.optimise(policy, say)
-        optimise.keep(path, found)
+
+    def search() -> dict[str, Any]:
+        sought = optimise.optimise(policy, say)
+        optimise.keep(path, sought)
+        return sought
+
+    found = found or ranks.first(search)
     return with_policies(study, found)
 
 
-def _world(scenario: Scenario, base: World) -> World | LpmError:
+def _world(scenario: Scenario, base: World, ranks: Ranks) -> World | LpmError:
     """A scenario's world, with the base's arrays wherever the values are the same, or why it cannot be built.
 
     So memory holds one population, and the compiled step serves all scenarios that differ in parameters alone.
     """
     try:
-        world = build_world(scenario.config)
+        world = partition.mine(parts.built(scenario.config, ranks), ranks)
     except LpmError as error:
         return error
+    if ranks.count > 1 and any(ranks.all((world.here, world.agents) != (base.here, base.agents))):
+        return InputError(
+            f"{scenario.name}: asked for the baseline's {base.agents:,} agents on the same ranks, got {world.agents:,} "
+            "or others on some; leave out --split, or give it a study of its own"
+        )
 
     def of(kind: str) -> dict[str, Any]:
         mine, its = getattr(world.state, kind), getattr(base.state, kind)

@@ -1,12 +1,16 @@
-"""The ranks of a fit share its simulations out, and it is the fit of one process."""
+"""The ranks of a fit share out its simulations, or the agents of each, and it is the fit of one process."""
 
 import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 
+from lpm.calibration import problem
+from tests.laws.worlds import WORLDS
 from tests.ranks.launch import on_ranks
+from tests.ranks.program import KEYS, Z, fitted, simulations
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
@@ -25,14 +29,17 @@ SECTION = """calibrate:
 MISTAKE = "  parameters: [{name: transmision, low: 0.2, high: 10}]\n"
 
 
-def test_a_fit_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["shared", "split"])
+def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, tmp_path: Path) -> None:
     """To the bits: the estimate, its covariance, the draws and what they predict; told once."""
     file = tmp_path / "own.yaml"
-    file.write_text(SCHOOL + SECTION, "utf-8")
+    file.write_text(SCHOOL + SECTION + ("  derivatives: differences\n" if how == "split" else ""), "utf-8")
     for count in (1, 2):
-        done = on_ranks(count, "lpm", "calibrate", str(file), "--out", str(tmp_path / str(count)))
+        words = ("--split",) if how == "split" else ()
+        done = on_ranks(count, "lpm", "calibrate", str(file), "--out", str(tmp_path / str(count)), *words)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.count("Verdict:") == 1
+        assert ("each rank built its own part" in done.stdout) == (how == "split" and count == 2)
     one, two = (json.loads((tmp_path / name / "fit.json").read_text("utf-8")) for name in "12")
     assert one["z"] == two["z"]
     assert one["covariance_of_z"] == two["covariance_of_z"]
@@ -41,6 +48,22 @@ def test_a_fit_on_two_ranks_is_that_of_one_process(tmp_path: Path) -> None:
         stores = [xr.open_zarr(tmp_path / name / "fit.zarr", group=group, consolidated=False).load() for name in "12"]
         xr.testing.assert_equal(*stores)
     assert np.isfinite(one["z"]).all()
+
+
+def test_a_divided_population_is_simulated_as_on_one_process(tmp_path: Path) -> None:
+    """Counts to the bit, derivatives forward and in reverse to float rounding."""
+    done = on_ranks(2, "calibrate", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    expected = simulations(problem.simulator(fitted(WORLDS["sir_well_mixed"]())))
+    graph = problem.simulator(fitted(WORLDS["sir_on_a_graph"]())).curves(Z, KEYS)
+    with np.load(tmp_path / "fit.npz") as found:
+        np.testing.assert_array_equal(found["plain"], expected["plain"])
+        for name in ("graph", "whole", "again"):
+            np.testing.assert_array_equal(found[name], graph)
+        for name in ("tangents", "pulled"):
+            size = np.abs(expected[name]).max()
+            assert size > 0
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-5 * size, err_msg=name)
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:

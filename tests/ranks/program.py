@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, distributed, partition, parts
+from lpm import Calendar, Observable, checkpoint, distributed, partition, parts, store
+from lpm.calibration import Parameter, Problem, Stream, problem
+from lpm.calibration.problem import Simulator
+from lpm.calibration.sharing import Team
 from lpm.cli import main
 from lpm.errors import LpmError
 from lpm.kernels import random
@@ -24,6 +28,7 @@ from tests.ranks.town import town
 
 SNAPSHOTS = {"snapshots": ("stage",), "snapshot_every": 20}
 DIFFERENTIATED = {"town": town, **WORLDS}
+STEPS_FITTED = 12
 PLAN = checkpoint.Plan(minutes=float("inf"), at=(16,))
 
 
@@ -70,6 +75,50 @@ def differentiate(out: Path, halo: str, name: str) -> None:
         np.savez(out / f"{name}.npz", **found)
 
 
+def fitted(world: lpm.World) -> Problem:
+    """What of an epidemic is free and observed; the counts themselves are of no matter."""
+    free = (Parameter("transmission", ("transmission",), 0.01, 1), Parameter("days", ("infectious_days",), 1, 9))
+    found = next(each for each in world.observables if each.name == "incidence")
+    stream = Stream("incidence", found, np.arange(STEPS_FITTED), 1, np.full((STEPS_FITTED, 1), 9.0))
+    return Problem(world, Calendar(STEPS_FITTED), free, (stream,))
+
+
+Z, KEYS = np.array([-1.0, 0.5]), problem.keys(3, 0, 3)
+
+
+def simulations(machine: Simulator) -> dict[str, np.ndarray]:
+    """All that a fit asks of a simulator, what it pulls back in turns."""
+    curves, tangents = machine.tangents(Z, KEYS)
+    some = np.linspace(-1, 1, curves.size).reshape(curves.shape)
+    here, back = machine.pullback(Z, KEYS)
+    there, other = machine.pullback(Z + 0.2, KEYS)
+    pulled = np.stack([back(some), other(some), back(2 * some)])
+    plain = [machine.curves(Z, KEYS), curves, here, there, machine.at_each(np.stack([Z, Z + 0.2, Z]), KEYS)]
+    return {"plain": np.stack(plain), "tangents": tangents, "pulled": pulled}
+
+
+def calibrate(out: Path) -> None:
+    """Simulations of fits: of two populations divided among the ranks in turn, and of one that each rank has whole."""
+    ranks = distributed.ranks()
+    with distributed.apart():
+        mixed, graph = (
+            partition.part(WORLDS[name](), ranks.rank, ranks.count, ranks.add)
+            for name in ("sir_well_mixed", "sir_on_a_graph")
+        )
+        problems = {"mixed": fitted(mixed), "graph": fitted(graph), "whole": fitted(WORLDS["sir_on_a_graph"]())}
+        team = Team(ranks, problems)
+        if ranks.rank:
+            team.serve()
+            return
+
+        def do(problems: dict[str, Problem]) -> None:
+            of = {name: problem.simulator(each) for name, each in problems.items()}
+            found = {name: of[name].curves(Z, KEYS) for name in ("graph", "whole")}
+            np.savez(out / "fit.npz", **found, **simulations(of["mixed"]), again=of["graph"].curves(Z, KEYS))
+
+        team.lead(do)
+
+
 def branch(out: Path, parent: str) -> None:
     """Go on from the middle of another run, with nothing changed."""
     lpm.run(
@@ -86,6 +135,26 @@ def disturbed(out: Path, what: str) -> None:
             os.kill(pids[1], signal.SIGKILL if what == "killed" else signal.SIGSTOP)
 
     lpm.run(WORLDS["sir_on_a_graph"](), Calendar(STEPS * 1000), out, checkpoints=checkpoint.Plan(8), progress=progress)
+
+
+def limited(out: Path, victim: str, what: str) -> None:
+    """A run in which one rank finds the disk full after some chunks, or the system lets it write small files alone."""
+    ranks = distributed.ranks()
+    pids = ranks.all(os.getpid())
+
+    def progress(made: Progress) -> None:
+        if what == "limit" and made.done >= 48:
+            resource.prlimit(pids[int(victim)], resource.RLIMIT_FSIZE, (2500, resource.RLIM_INFINITY))
+
+    def full(*_: object) -> None:
+        if left.pop() == 0:
+            raise OSError(28, "No space left on device")
+
+    left = list(range(3))
+    if what == "flush" and ranks.rank == int(victim):
+        store.Store.flush = full  # type: ignore[method-assign]
+    how = {"seed": 5, "realizations": 2, "checkpoints": checkpoint.Plan(8), "progress": progress}
+    lpm.run(WORLDS["sir_on_a_graph"](), CALENDAR, out, **how)
 
 
 def wrong(out: Path, what: str) -> None:
@@ -130,7 +199,9 @@ def memory(out: Path, agents: str) -> None:
     ranks.all(None)
 
 
-TASKS = {each.__name__: each for each in (simulate, memory, differentiate, branch, disturbed, wrong)}
+TASKS = {
+    each.__name__: each for each in (simulate, memory, differentiate, calibrate, branch, disturbed, limited, wrong)
+}
 
 if __name__ == "__main__":
     if sys.argv[1] == "lpm":

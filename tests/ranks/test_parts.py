@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from lpm import InputError, building, networks, parts, populations
+import lpm
+from lpm import InputError, RunError, building, networks, parts, populations
 from lpm.building import Whole
 from lpm.config import build_world, load
 from lpm.fingerprints import checksum, of_world
@@ -210,6 +211,40 @@ def test_a_model_that_depends_on_who_builds_it_is_built_whole(how: str, said: st
     for part in on(2, lambda ranks: parts.built(config, ranks)):
         assert part.share is not None
         assert re.match(said, part.share.built), part.share.built
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_a_rank_that_fails_alone_is_heard_of_by_all(when: str, victim: int) -> None:
+    """Whatever the others are waiting for, and what is the matter; afterwards they go on together."""
+
+    def make(ranks, error):
+        def fail(moment):
+            if moment == when and ranks.rank == victim:
+                raise error
+
+        fail("before")
+        edges = networks.erdos_renyi(300, 5, seed=0)
+        fail("between")
+        graph, order = networks.graph(edges)
+        fail("after")
+        fixed = {"id": jax.numpy.asarray(order, jax.numpy.uint32), "graph": graph}
+        first = lpm.initial_state({"wealth": jax.numpy.zeros(len(order))}, fixed=fixed)
+        return lpm.World(lpm.chain(live=lambda params, state, key: (state, {})), (), first, ())
+
+    def build(ranks):
+        said = []
+        for error in (InputError("no such file"), MemoryError("no room"), Whole("not in parts")):
+            try:
+                parts.of(lambda error=error: make(ranks, error), ranks)
+            except (Whole, RunError) as told:
+                said.append(f"{type(told).__name__}: {told}")
+        return said, ranks.all(ranks.rank)
+
+    room = f"RunError: rank {victim}: asked for its part of the world, got MemoryError: no room"
+    for said, together in on(3, build):
+        assert said == ["Whole: no such file", room, "Whole: not in parts"]
+        assert together == [0, 1, 2]
 
 
 def test_a_population_is_read_in_rows(tmp_path: Path) -> None:

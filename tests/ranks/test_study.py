@@ -1,4 +1,4 @@
-"""The ranks of a study share its runs out, and its answers are those of one process."""
+"""The ranks of a study share out its runs, or the agents of each, and its answers are those of one process."""
 
 from pathlib import Path
 
@@ -9,12 +9,31 @@ from tests.studies import town
 
 
 def test_a_study_on_two_ranks_has_the_answers_of_one_process(tmp_path: Path) -> None:
+    """However they share it out."""
     study = town.write(tmp_path)
     words = ("lpm", "study", str(study), "--agents", "600", "--realizations", "1", "--out")
-    for count in (1, 2):
-        done = on_ranks(count, *words, str(tmp_path / str(count)))
+    for name, count, how in (("1", 1, ()), ("2", 2, ()), ("split", 2, ("--split",))):
+        done = on_ranks(count, *words, str(tmp_path / name), *how)
         assert done.returncode == 0, done.stdout + done.stderr
         assert (done.stdout + done.stderr).count("averted") >= 1
-    stores = [xr.open_zarr(tmp_path / name / "results.zarr", consolidated=False).load() for name in "12"]
-    xr.testing.assert_equal(*(each.drop_vars("failures", errors="ignore") for each in stores))
-    assert (stores[1]["committed"] > 0).all()
+        assert ("each rank built its own part" in done.stdout) == (name == "split")
+    one, *others = (
+        xr.open_zarr(tmp_path / name / "results.zarr", consolidated=False).load() for name in ("1", "2", "split")
+    )
+    for other in others:
+        xr.testing.assert_equal(*(each.drop_vars("failures", errors="ignore") for each in (one, other)))
+        assert (other["committed"] > 0).all()
+
+
+def test_a_scenario_with_other_agents_is_told_in_a_divided_study(tmp_path: Path) -> None:
+    """The others are done; nobody waits."""
+    more = town.STUDY.replace(
+        "five days earlier: {shift", "more: {set: {settings.people.agents: 700}}\n    less: {shift"
+    )
+    study = town.write(tmp_path, more)
+    words = ("lpm", "study", str(study), "--agents", "600", "--realizations", "1", "--split")
+    done = on_ranks(2, *words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("1 of 5 runs failed") == 1
+    assert "more, realization 0: more: asked for the baseline's 600 agents on the same ranks, got 700" in said
