@@ -72,7 +72,8 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
 def degrees(graph: Graph) -> jax.Array:
     """Each agent's number of neighbours: (n,) int32."""
     axis = 1 if graph.by_agent else 0
-    n = sum(row.shape[1 - axis] for row in graph.rows)
+    rows = sum(row.shape[1 - axis] for row in graph.rows)
+    n = rows if graph.place is None else graph.place.shape[0]  # on devices there may be rows of nobody
     return in_agent_order(jnp.concatenate([(row != n).sum(axis, dtype=jnp.int32) for row in graph.rows]), graph)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, checkpoint, directory, distributed, partition, rank_log, resume, store
+from lpm import batch, checkpoint, devices, directory, distributed, partition, rank_log, resume, store
 from lpm.checkpoint import About, Plan
 from lpm.distributed import Ranks
 from lpm.errors import RunError
@@ -148,10 +148,10 @@ def run(
     attributes, settings = attributes or {}, settings or {}
     job = Job(
         world, calendar, seed, realizations, together, every, snapshots, snapshot_every, observed, attributes, settings,
-        checkpoints, ranks,
+        checkpoints, ranks, devices.spread(world, ranks),
     )  # fmt: skip
     job.check()
-    with distributed.connected(ranks, world.here, world.agents), contextlib.ExitStack() as opened:
+    with devices.connected(job.spread, ranks, world), contextlib.ExitStack() as opened:
         return _run(job, Path(out), resumed, parent, at, progress, say, again, opened)
 
 
