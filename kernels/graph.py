@@ -64,7 +64,7 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
     def forward(values: jax.Array) -> jax.Array:
         padded = ranks.exchange(values, graph.halo)
         sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), axis) for row in graph.rows]
-        return in_agent_order(jnp.concatenate(sums), graph)
+        return ranks.present(in_agent_order(jnp.concatenate(sums), graph))
 
     return shadows.symmetric(forward, values)
 

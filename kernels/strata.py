@@ -143,7 +143,8 @@ def _widths(bounds: tuple[int, ...]) -> list[int]:
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:
     """Each agent gets its stratum's value: (regions, bands) to (n,), the same dtype."""
-    return bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    found = bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    return ranks.present(found)  # of nobody nothing, or this were not the transpose of the sums
 
 
 def choose(table: jax.Array, index: jax.Array) -> jax.Array:

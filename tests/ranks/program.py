@@ -13,7 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, distributed, partition, parts
+from lpm import Calendar, Observable, checkpoint, devices, distributed, partition, parts
 from lpm.cli import main
 from lpm.errors import LpmError
 from lpm.kernels import random
@@ -64,8 +64,9 @@ def differentiate(out: Path, halo: str, name: str) -> None:
     """The derivatives of a world."""
     ranks = distributed.ranks()
     part = partition.part(DIFFERENTIATED[name](), ranks.rank, ranks.count, ranks.add, halo == "halo")
-    with distributed.connected(ranks, part.here, part.agents):
-        found = differentiated(part)
+    spread = devices.spread(part, ranks)
+    with devices.connected(spread, ranks, part):
+        found = differentiated(part if spread is None else spread.world(part))
     if ranks.rank == 0:
         np.savez(out / f"{name}.npz", **found)
 
@@ -139,6 +140,7 @@ if __name__ == "__main__":
         sys.exit()
     task, out, *words = sys.argv[1:]
     try:
+        devices.begin(distributed.ranks())
         TASKS[task](Path(out), *words)
     except LpmError as error:
         if distributed.failed(error):
