@@ -375,4 +375,6 @@ def counted(count: jax.Array, rows: Rows) -> jax.Array:
 @counted.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     count, _ = primals
-    return count.astype(jnp.float32), ranks.sum(sum((ranks.present(row).sum() for row in tangents[1]), start=jnp.float32(0)))
+    return count.astype(jnp.float32), ranks.sum(
+        sum((ranks.present(row).sum() for row in tangents[1]), start=jnp.float32(0))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import shlex
 import time
 from pathlib import Path
@@ -31,9 +32,12 @@ def run(
     resume: bool = False,
     from_fit: Path | None = None,
     draws: int | None = None,
+    engine: str | None = None,
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
     console = of_ranks(console)
+    if engine is not None:
+        os.environ["LPM_ENGINE"] = engine
     say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
@@ -97,11 +101,12 @@ def _simulate(
     begun = time.perf_counter()
     ignore_until_a_run()
 
-    from lpm import distributed
+    from lpm import devices, distributed
     from lpm.config import described
     from lpm.parts import built
 
     ranks = distributed.ranks()
+    devices.begin(ranks)
     use_compilation_cache()
     with timed(console, "Building the world"):
         world = built(chosen, ranks)
@@ -172,12 +177,14 @@ def _simulate(
 
 def _divided(world: Any, ranks: Any, console: Console) -> Any:
     """This rank's part of a world, with a line on how the ranks will reach each other."""
-    from lpm import partition
+    from lpm import devices, partition
 
     part = partition.mine(world, ranks)
     here = ranks.all(part.here)
     say(console, f"{min(here):,} to {max(here):,} agents a rank", style="dim")
-    for line in (part.share.built, *part.share.moved) if part.share else ():
+    assert part.share is not None
+    moved = part.share.moved if devices.engine(ranks) == "mpi" else ()  # else a run says it, of its devices
+    for line in (part.share.built, *moved):
         say(console, line, style="dim")
     return part
 

@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ import numpy as np
 from lpm import distributed, padding, partition
 from lpm.distributed import Ranks
 from lpm.errors import InputError
+from lpm.fingerprints import is_network
 from lpm.kernels import collectives
 from lpm.kernels import ranks as kernel
 from lpm.kernels.collectives import AXIS, Devices
+from lpm.kernels.graph import Graph
+from lpm.kernels.groups import Groups
 from lpm.state import State
 from lpm.world import World
 
@@ -41,7 +45,9 @@ def engine(ranks: Ranks) -> str:
     """
     asked = os.environ.get(VARIABLE, "")
     if asked and asked not in ENGINES:
-        raise InputError(f"{VARIABLE}: asked for {' or '.join(ENGINES)}, got {asked!r}; write one of these, or unset it")
+        raise InputError(
+            f"{VARIABLE}: asked for {' or '.join(ENGINES)}, got {asked!r}; write one of these, or unset it"
+        )
     return asked or ("jax" if ranks.count > 1 and _has_gpus() else "mpi")
 
 
@@ -76,6 +82,36 @@ def begin(ranks: Ranks) -> None:
             ) from error
 
     ranks.each(join)
+    with _unheard():
+        ranks.each(_meet)
+
+
+def _meet() -> None:
+    """Let all devices add something up once: what connects them is set up here, or fails here."""
+    devices = Devices(jax.sharding.Mesh(np.array(jax.devices()), (AXIS,)), (1,) * jax.device_count())
+    one = collectives.everywhere(np.int32(1), devices)
+    try:
+        found = jax.jit(lambda x: collectives.over(devices, collectives.added, (x,), (-1,), lambda _: -1))(one)
+        count = int(found)
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(
+            f"{VARIABLE}=jax: asked for devices that reach each other, got: {error}; try {VARIABLE}=mpi"
+        ) from error
+    assert count == devices.count
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Within `with`, nothing is written to the terminal: gloo tells there how many it is connected to."""
+    sys.stdout.flush()
+    before, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _free_port() -> int:
@@ -99,14 +135,12 @@ class Spread:
         own: those of this process, in their order.
         sources: for each of these, (places,) which agent of this process stands at each place.
         fixed: of the state, on the devices.
-        moved: for each network, what a step moves.
     """
 
     devices: Devices
     own: tuple[jax.Device, ...]
     sources: tuple[np.ndarray, ...]
     fixed: dict[str, Any]
-    moved: tuple[str, ...]
 
     @functools.cached_property
     def places(self) -> np.ndarray:
@@ -118,6 +152,23 @@ class Spread:
         for number, (source, count) in enumerate(each):
             found[source[:count]] = number * self.devices.here + np.arange(count)
         return found
+
+    def told(self) -> list[str]:
+        """In words: which devices, and what a step moves for each network."""
+        devices, kind = self.devices, self.own[0].platform
+        said = [f"{devices.count} devices ({kind}) under one program, places for {devices.here:,} agents on each"]
+        for each in jax.tree.leaves(self.fixed, is_leaf=is_network):
+            if isinstance(each, Graph) and each.halo is not None:
+                if each.halo.send is None:
+                    words, how = sum(each.halo.from_[1:]), "gathered"
+                else:
+                    words, how = sum(each.halo.to), f"halo, in {_rounds(each.halo.to)}"
+                said.append(f"{how}: {4 * words:,} bytes a device and set of flags")
+            if isinstance(each, Groups) and each.shared is not None:
+                said.append(
+                    f"groups, in {_rounds(each.shared.to)}: {4 * each.shared.entries:,} bytes a device and count"
+                )
+        return said
 
     def laid(self, leaf: Any, axis: int) -> jax.Array:
         """An array with an entry for each agent of this process along an axis, on the devices."""
@@ -149,6 +200,11 @@ class Spread:
         by_device = {shard.device: shard.data for shard in leaf.addressable_shards}
         parts = [by_device[device] for device in self.own]
         return parts[0] if len(parts) == 1 else np.concatenate(jax.device_get(parts), axis)
+
+
+def _rounds(widths: tuple[int, ...]) -> str:
+    count = sum(width > 0 for width in widths)
+    return f"{count} round{'s' * (count != 1)}"
 
 
 def _global(parts: list[np.ndarray], axis: int, own: tuple[jax.Device, ...], devices: Devices) -> jax.Array:
@@ -241,9 +297,7 @@ def _spread(
         for each in columns
     ]
     sources = tuple(padding.places_filled(each, parts.here) for each in agents)
-    share = worlds[0].share
-    moved = share.moved if share else ()
-    return Spread(devices, own, sources, jax.tree.unflatten(found[0][1], laid), moved)
+    return Spread(devices, own, sources, jax.tree.unflatten(found[0][1], laid))
 
 
 def _same(found: list[Any], parts: padding.Parts) -> None:

@@ -1,10 +1,10 @@
 """Parts of a world brought to the same shapes, for devices that run one program (`lpm.kernels.collectives`).
 
-    agents      each part has as many places as the largest has agents; places behind the last are copies of it, whom no
-                network knows
-    tables      of neighbours and of members are laid anew, in tables that are as many and as large in all parts;
-                what is over says "nobody"
-    messages    go in rounds, each as wide as its widest
+agents      each part has as many places as the largest has agents; places behind the last are copies of it, whom no
+            network knows
+tables      of neighbours and of members are laid anew, in tables that are as many and as large in all parts;
+            what is over says "nobody"
+messages    go in rounds, each as wide as its widest
 """
 
 from __future__ import annotations
@@ -187,9 +187,7 @@ def _widths(to: list[tuple[int, ...]], parts: Parts) -> tuple[int, ...]:
     )
 
 
-def _rounds(
-    values: np.ndarray, counts: Any, widths: Any, rank: int, nobody: int, step: int = 1
-) -> np.ndarray:
+def _rounds(values: np.ndarray, counts: Any, widths: Any, rank: int, nobody: int, step: int = 1) -> np.ndarray:
     """Values for each rank in turn, laid for rounds: first for the rank that is one `step` further on."""
     blocks = np.split(values, np.cumsum(counts)[:-1])
     laid = [np.zeros(0, np.int32)]
@@ -228,9 +226,7 @@ def _groups(found: list[Groups], parts: Parts) -> tuple[list[Groups], list[np.nd
     return built, numbers, many
 
 
-def relaid(
-    found: list[list[np.ndarray]], parts: Parts
-) -> tuple[list[list[np.ndarray]], list[np.ndarray], int]:
+def relaid(found: list[list[np.ndarray]], parts: Parts) -> tuple[list[list[np.ndarray]], list[np.ndarray], int]:
     """Rows of unequal length laid in tables that all parts have.
 
     Args:

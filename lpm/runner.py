@@ -119,7 +119,7 @@ def run(
         parent: directory of a run to branch from: `out` begins with its records and goes on from its state.
         at: steps done at which to branch; None for the latest that the parent has saved.
         progress: called after each chunk.
-        say: called with a line for people when a run goes on.
+        say: called with a line for people when a run goes on, or goes over several devices.
         again: how the user goes on with a run that was stopped, for messages.
 
     Returns:
@@ -143,16 +143,36 @@ def run(
     world = partition.mine(world, ranks)
     if ranks.rank:
         progress, say = lambda _: None, lambda _: None
+    spread = devices.spread(world, ranks)
+    if spread is not None:
+        for line in spread.told():
+            say(line)
     batches = -(-realizations // max(1, min(realizations, TOGETHER // world.agents)))
     together = -(-realizations // max(1, batches))
     attributes, settings = attributes or {}, settings or {}
     job = Job(
         world, calendar, seed, realizations, together, every, snapshots, snapshot_every, observed, attributes, settings,
-        checkpoints, ranks, devices.spread(world, ranks),
+        checkpoints, ranks, spread,
     )  # fmt: skip
     job.check()
-    with devices.connected(job.spread, ranks, world), contextlib.ExitStack() as opened:
+    with devices.connected(spread, ranks, world), contextlib.ExitStack() as opened:
         return _run(job, Path(out), resumed, parent, at, progress, say, again, opened)
+
+
+def _same_program(job: Job) -> None:
+    """Raise on all ranks if devices would be given programs that differ: they would wait for each other, or worse.
+
+    Raises:
+        RunError: if a model makes them differ.
+    """
+    if job.spread is None or job.ranks.count == 1:
+        return
+    if len(set(job.ranks.all(checksum(np.frombuffer(job.engine.program().encode(), np.uint8))))) > 1:
+        raise RunError(
+            f"{devices.VARIABLE}=jax: asked for the same program on all {job.ranks.count} ranks, got others on some; a "
+            "substep or an observable has a number in it that its builder took from the agents of one rank: put it "
+            f"into `fixed` or the parameters, or write {devices.VARIABLE}=mpi"
+        )
 
 
 def _run(
@@ -201,6 +221,7 @@ def _run(
     if ranks.first(lambda: bool((target.committed() == job.records).all())):
         say(f"{path}: finished before; nothing was changed")
         return target.path
+    _same_program(job)
     _Run(job, path, target, fresh, signals, passed, say, again).all()
     return target.path
 

@@ -1,6 +1,7 @@
 """What the tests start on several ranks: `program.py TASK OUT ...`."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -38,6 +39,21 @@ def simulate(out: Path, halo: str, *worlds: str) -> None:
         moved[name] = part.share.moved
     if ranks.rank == 0:
         (out / "moved.json").write_text(json.dumps(moved))
+
+
+def spread_out(out: Path, halo: str, *worlds: str) -> None:
+    """Worlds that one process simulates on all of its devices, to stores; and the derivatives of those named d:WORLD."""
+    devices.spread = functools.partial(devices.spread, halo=halo == "halo")
+    for name in worlds:
+        world = DIFFERENTIATED[name.removeprefix("d:")]()
+        spread = devices.spread(world, distributed.alone)
+        assert spread is not None
+        assert any(line.startswith(halo) for line in spread.told()) == (name != "city")
+        if name.startswith("d:"):
+            with devices.connected(spread, distributed.alone, world):
+                np.savez(out / f"{name[2:]}.npz", **differentiated(spread.world(world)))
+        else:
+            lpm.run(world, CALENDAR, out / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
 
 
 def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
@@ -131,7 +147,7 @@ def memory(out: Path, agents: str) -> None:
     ranks.all(None)
 
 
-TASKS = {each.__name__: each for each in (simulate, memory, differentiate, branch, disturbed, wrong)}
+TASKS = {each.__name__: each for each in (simulate, spread_out, memory, differentiate, branch, disturbed, wrong)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "lpm":

@@ -1,6 +1,8 @@
 """A run has the same bits on any number of ranks, whichever way flags travel, and its derivatives the same numbers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import xarray as xr
 
 import lpm
 from tests.laws.worlds import CALENDAR, WORLDS
-from tests.ranks.launch import on_ranks
+from tests.ranks.launch import PROGRAM, ROOT, TOO_LONG, on_ranks, surroundings
 from tests.ranks.program import DIFFERENTIATED, PLAN, SNAPSHOTS, branch, differentiated
 
 
@@ -74,6 +76,42 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
     same(alone["city"], tmp_path / "on")
 
 
+def test_two_ranks_under_one_program_have_the_results_of_one(alone: dict[str, Path], tmp_path: Path) -> None:
+    done = on_ranks(2, "simulate", str(tmp_path), "gathered", *TWO, LPM_ENGINE="jax")
+    assert done.returncode == 0, done.stderr
+    for world in TWO:
+        same(alone[world], tmp_path / world)
+
+
+def on_devices(count: int, out: Path, *words: str) -> None:
+    """What one process does on so many devices."""
+    environment = surroundings(LPM_ENGINE="jax", XLA_FLAGS=f"--xla_force_host_platform_device_count={count}")
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "spread_out", str(out), *words], env=environment, capture_output=True, text=True,
+        timeout=TOO_LONG, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "halo", "worlds"),
+    [
+        (3, "halo", ("seir_small_world", "d:town")),
+        pytest.param(4, "halo", ("city", "sir_on_a_graph", "d:sir_on_a_graph"), marks=pytest.mark.slow),
+        pytest.param(2, "gathered", ("sir_well_mixed", "seir_small_world", "d:city"), marks=pytest.mark.slow),
+    ],
+)
+def test_devices_of_one_process_have_the_results_of_one(
+    count: int, halo: str, worlds: tuple[str, ...], alone: dict[str, Path], tmp_path: Path
+) -> None:
+    on_devices(count, tmp_path, halo, *worlds)
+    for world in worlds:
+        if world.startswith("d:"):
+            close(world[2:], tmp_path)
+        else:
+            same(alone[world], tmp_path / world)
+
+
 @pytest.mark.parametrize(
     ("name", "halo"),
     [
@@ -85,11 +123,15 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
 def test_derivatives_are_those_of_one_process(name: str, halo: str, tmp_path: Path) -> None:
     done = on_ranks(2, "differentiate", str(tmp_path), halo, name)
     assert done.returncode == 0, done.stderr
+    close(name, tmp_path)
+
+
+def close(name: str, folder: Path) -> None:
+    """Derivatives that ranks found are those of one process to the rounding of sums."""
     expected = differentiated(DIFFERENTIATED[name]())
     assert name == "city" or np.all(expected["reverse"] != 0)
-    with np.load(tmp_path / f"{name}.npz") as found:
+    with np.load(folder / f"{name}.npz") as found:
         assert found["value"] == expected["value"]
         for way in ("forward", "reverse"):
             size = np.abs(expected[way]).max()
-            close = {"rtol": 1e-3, "atol": 1e-5 * size, "err_msg": f"{name} {way}"}
-            np.testing.assert_allclose(found[way], expected[way], **close)
+            np.testing.assert_allclose(found[way], expected[way], rtol=1e-3, atol=1e-5 * size, err_msg=f"{name} {way}")
