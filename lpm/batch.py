@@ -114,9 +114,9 @@ class Engine:
         """As `shape`, of all places on all devices."""
         return _start.eval_shape(self.world.model, self.params, self.still, self.fixed, self._key_shape())
 
-    def _key_shape(self) -> random.Key:
-        words, step = (jax.ShapeDtypeStruct((self.together, *more), jnp.uint32) for more in ((2,), ()))
-        return random.Key(words, step)
+    def _key_shape(self) -> Any:
+        """Shapes and dtypes of `keys`, without making them."""
+        return jax.eval_shape(jax.vmap(lambda r: random.key(self.seed, r)), jax.ShapeDtypeStruct((self.together,), int))
 
     def program(self) -> str:
         """The text of the program of a record: what all devices must run alike."""

@@ -67,9 +67,7 @@ def run(
     draws: Annotated[int | None, typer.Option(help="A realization for each of so many posterior draws.")] = None,
     engine: Annotated[
         str | None,
-        typer.Option(
-            metavar="mpi|jax", help="How ranks reach each other in a step; if not said, jax on GPUs, else mpi."
-        ),
+        typer.Option(metavar="mpi|jax", help="How ranks reach each other in a step; by default jax on GPUs, else mpi."),
     ] = None,
 ) -> None:
     """Run a config: results to a zarr store, a table here, a picture beside the store."""

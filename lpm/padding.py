@@ -132,15 +132,15 @@ def _graphs(found: list[Graph], parts: Parts) -> list[Graph]:
     halos, laid, by_agent = _halos(found, parts), [], found[0].by_agent
     for number, (graph, (_, base)) in enumerate(zip(found, halos, strict=True)):
         count = parts.counts[parts.first + number]
-        rows = (np.asarray(row) if by_agent else np.asarray(row).T for row in graph.rows)
-        laid.append([_numbered(row, graph.halo, base, count, parts.here) for row in rows])
+        old = (np.asarray(row) if by_agent else np.asarray(row).T for row in graph.rows)
+        laid.append([_numbered(row, graph.halo, base, count, parts.here) for row in old])
     new, numbers, _ = relaid(laid, parts)
     built = []
-    for graph, (halo, _), rows, number in zip(found, halos, new, numbers, strict=True):
-        place = number if graph.place is None else number[np.asarray(graph.place)]
-        place = jnp.asarray(places_filled(place, parts.here))
+    for graph, (halo, _), rows, places in zip(found, halos, new, numbers, strict=True):
+        place = places if graph.place is None else places[np.asarray(graph.place)]
+        filled = jnp.asarray(places_filled(place, parts.here))
         tables_ = tuple(jnp.asarray(row if by_agent else np.ascontiguousarray(row.T)) for row in rows)
-        built.append(Graph(tables_, place, by_agent, graph.most, halo))
+        built.append(Graph(tables_, filled, by_agent, graph.most, halo))
     return built
 
 
@@ -202,17 +202,17 @@ def _groups(found: list[Groups], parts: Parts) -> tuple[list[Groups], list[np.nd
     laid = []
     for number, groups in enumerate(found):
         count = parts.counts[parts.first + number]
-        rows = (np.asarray(row).T for row in groups.rows)
-        laid.append([np.where(row == count, np.int32(parts.here), row) for row in rows])
+        old = (np.asarray(row).T for row in groups.rows)
+        laid.append([np.where(row == count, np.int32(parts.here), row) for row in old])
     new, numbers, many = relaid(laid, parts)
     most = max(parts.all([each.most for each in found]))
     widths = _widths([each.shared.to for each in found if each.shared], parts)
     built = []
-    for rank, (groups, rows, number) in enumerate(zip(found, new, numbers, strict=True), start=parts.first):
+    for rank, (groups, rows, names) in enumerate(zip(found, new, numbers, strict=True), start=parts.first):
         shared, size = groups.shared, np.zeros(many, np.int32)
         assert shared is not None
-        size[number] = np.asarray(groups.size)
-        named = np.append(number, np.int32(many))
+        size[names] = np.asarray(groups.size)
+        named = np.append(names, np.int32(many))
         group = np.pad(named[np.asarray(groups.group)], (0, parts.here - len(groups.group)), constant_values=many)
         sent, kept = named[np.asarray(shared.sent)], named[np.asarray(shared.kept)]
         rounds = Shared(

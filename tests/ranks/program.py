@@ -42,7 +42,7 @@ def simulate(out: Path, halo: str, *worlds: str) -> None:
 
 
 def spread_out(out: Path, halo: str, *worlds: str) -> None:
-    """Worlds that one process simulates on all of its devices, to stores; and the derivatives of those named d:WORLD."""
+    """Worlds that one process simulates on all of its devices, to stores; of those named d:WORLD the derivatives."""
     devices.spread = functools.partial(devices.spread, halo=halo == "halo")
     for name in worlds:
         world = DIFFERENTIATED[name.removeprefix("d:")]()
