@@ -116,7 +116,9 @@ class Engine:
 
     def _key_shape(self) -> Any:
         """Shapes and dtypes of `keys`, without making them."""
-        return jax.eval_shape(jax.vmap(lambda r: random.key(self.seed, r)), jax.ShapeDtypeStruct((self.together,), int))
+        return jax.eval_shape(
+            jax.vmap(lambda r: random.key(self.seed, r)), jax.ShapeDtypeStruct((self.together,), jnp.int32)
+        )
 
     def program(self) -> str:
         """The text of the program of a record: what all devices must run alike."""
