@@ -10,6 +10,7 @@ a round is as wide as its widest message.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -59,12 +60,14 @@ def added(x: jax.Array) -> jax.Array:
     return lax.psum(x, AXIS)
 
 
-def present(values: jax.Array, devices: Devices) -> jax.Array:
-    """(n,) values with 0 at the places that only fill this device's rows up."""
+@functools.partial(jax.jit, static_argnums=(1, 2))  # by its name it is known in a program's text (`lpm.sums`)
+def present(values: jax.Array, devices: Devices, axis: int = 0) -> jax.Array:
+    """Values of agents along an axis with 0 at the places that only fill this device's rows up."""
     if min(devices.counts) == devices.here:
         return values
     count = jnp.array(devices.counts, jnp.int32)[lax.axis_index(AXIS)]
-    return jnp.where(jnp.arange(values.shape[0], dtype=jnp.int32) < count, values, jnp.zeros((), values.dtype))
+    place = lax.broadcasted_iota(jnp.int32, values.shape, axis)
+    return jnp.where(place < count, values, jnp.zeros((), values.dtype))
 
 
 def gathered(x: jax.Array) -> jax.Array:

@@ -102,13 +102,13 @@ def everyone(here: int) -> int:
     return _wire.agents
 
 
-def present(values: jax.Array) -> jax.Array:
-    """(n,) values of agents, 0 at places that stand for nobody: for sums over agents that are not made by a network.
+def present(values: jax.Array, axis: int = 0) -> jax.Array:
+    """Values of agents along an axis, 0 at places that stand for nobody: for sums that no function here makes.
 
     >>> present(jnp.ones(2))
     Array([1., 1.], dtype=float32)
     """
-    return collectives.present(values, _wire) if isinstance(_wire, Devices) else values
+    return collectives.present(values, _wire, axis) if isinstance(_wire, Devices) else values
 
 
 @jax.tree_util.register_dataclass

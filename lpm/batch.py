@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm import checkpoint
+from lpm import checkpoint, sums
 from lpm.devices import Spread
 from lpm.engine import frame, on_devices, without_fixed
 from lpm.errors import InputError
@@ -122,9 +122,20 @@ class Engine:
 
     def program(self) -> str:
         """The text of the program of a record: what all devices must run alike."""
+        return self._traced().lower().as_text()
+
+    def sums_of_nobody(self) -> list[str]:
+        """The lines of the model that add up agents and places of nobody too."""
+        if self.spread is None or min(self.spread.devices.counts) == self.spread.devices.here:
+            return []
+        start = _start.trace(self.world.model, self.params, self.still, self.fixed, self._key_shape())
+        found = (sums.of_nobody(each.jaxpr, self.spread.devices.here) for each in (start, self._traced()))
+        return [line for lines in found for line in lines]
+
+    def _traced(self) -> Any:
         world, state = self.world, self._shape()
         args = world.model, world.observables, self.every, self.params, state, self.fixed, self._key_shape()
-        return advance.lower(*args).as_text()
+        return advance.trace(*args)
 
     @functools.cached_property
     def by_id(self) -> np.ndarray:
@@ -264,7 +275,9 @@ def _advance_batch(
         for path, leaf in jax.tree_util.tree_leaves_with_path((moving.agents | moving.env, seen)):
             if jnp.issubdtype(leaf.dtype, jnp.floating):
                 name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
-                broken[name] = ranks.anywhere(~jnp.all(jnp.isfinite(leaf)))
+                bad = ~jnp.isfinite(leaf)
+                by_agent = path[0].idx == 0 and bad.shape[1:2] == fixed["id"].shape
+                broken[name] = ranks.anywhere(jnp.any(ranks.present(bad, 1) if by_agent else bad))
         return moving, seen, broken
 
     moving, seen, broken = on_devices(here, (params, dataclasses.replace(moving, fixed=fixed), keys), axis=1)

@@ -193,6 +193,18 @@ class Spread:
         params = collectives.everywhere(world.params, self.devices)
         return dataclasses.replace(world, params=params, state=self.state(world.state))
 
+    def differing(self, seen: list[dict[str, jax.Array]]) -> list[str]:
+        """Which observables are not the same on all devices of this process."""
+        if len(self.own) == 1:
+            return []
+        found = []
+        for name in seen[0]:
+            first, *others = ([np.asarray(shard.data) for shard in each[name].addressable_shards] for each in seen)
+            columns = zip(first, *others, strict=True)
+            if len({b"".join(value.tobytes() for value in column) for column in columns}) > 1:
+                found.append(name)
+        return found
+
     def of_process(self, leaf: jax.Array, axis: int) -> Any:
         """Of an array with a row for each place along an axis, what this process's devices have, in their order."""
         if not isinstance(leaf.sharding, jax.sharding.NamedSharding) or AXIS not in leaf.sharding.spec:

@@ -17,7 +17,7 @@ import numpy as np
 from lpm import batch, checkpoint, devices, directory, distributed, partition, rank_log, resume, store
 from lpm.checkpoint import About, Plan
 from lpm.distributed import Ranks
-from lpm.errors import RunError
+from lpm.errors import InputError, RunError
 from lpm.job import Job
 from lpm.provenance import checksum, fingerprints
 from lpm.series import Series
@@ -159,16 +159,26 @@ def run(
         return _run(job, Path(out), resumed, parent, at, progress, say, again, opened)
 
 
-def _same_program(job: Job) -> None:
-    """Raise on all ranks if devices would be given programs that differ: they would wait for each other, or worse.
+def _check_program(job: Job) -> None:
+    """Raise on all ranks if devices would be given programs that differ, or that count places of nobody.
 
     Raises:
-        RunError: if a model makes them differ.
+        InputError: if a model makes them do so.
     """
-    if job.spread is None or job.ranks.count == 1:
+    if job.spread is None:
+        return
+    lines = job.engine.sums_of_nobody()
+    if lines:
+        raise InputError(
+            f"{devices.VARIABLE}=jax: asked for sums over the agents that are there, got sums over all places of a "
+            f"device in {', '.join(lines)}; count with lpm.kernels.stages.number or strata.count_of, write "
+            "ranks.present(values).sum() with `from lpm.kernels import ranks`, or take "
+            f"{devices.VARIABLE}=mpi"
+        )
+    if job.ranks.count == 1:
         return
     if len(set(job.ranks.all(checksum(np.frombuffer(job.engine.program().encode(), np.uint8))))) > 1:
-        raise RunError(
+        raise InputError(
             f"{devices.VARIABLE}=jax: asked for the same program on all {job.ranks.count} ranks, got others on some; a "
             "substep or an observable has a number in it that its builder took from the agents of one rank: put it "
             f"into `fixed` or the parameters, or write {devices.VARIABLE}=mpi"
@@ -188,6 +198,7 @@ def _run(
 ) -> Path:
     """As `run`; all ranks do the same, and rank 0 alone has to do with the directory and the store's metadata."""
     ranks = job.ranks
+    _check_program(job)
     if parent is not None:
         with writing(path, again):
             say(resume.branch(job, Path(parent), at, path))
@@ -221,7 +232,6 @@ def _run(
     if ranks.first(lambda: bool((target.committed() == job.records).all())):
         say(f"{path}: finished before; nothing was changed")
         return target.path
-    _same_program(job)
     _Run(job, path, target, fresh, signals, passed, say, again).all()
     return target.path
 
@@ -360,7 +370,8 @@ def _store_chunk(job: Job, target: store.Store, which: slice, chunk: batch.Chunk
     used = which.stop - which.start
     seen, broken, snapshots = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
     stacked = {name: np.stack([record[name][:used] for record in seen], axis=1) for name in seen[0]}
-    bad = _agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked)
+    differ = job.spread.differing(chunk.seen) if job.spread else []
+    bad = _agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked, differ)
     good = next((i for i, names in enumerate(bad) if names), len(seen))
     if good:
         for step, entries in snapshots:
@@ -377,21 +388,24 @@ def _store_chunk(job: Job, target: store.Store, which: slice, chunk: batch.Chunk
         )
 
 
-def _agreed(ranks: Ranks, broken: list[list[str]], seen: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """What is not finite in each record on any rank.
+def _agreed(
+    ranks: Ranks, broken: list[list[str]], seen: Mapping[str, np.ndarray], differ: list[str]
+) -> list[list[str]]:
+    """What is not finite in each record on any rank; `differ` are observables that differ between this one's devices.
 
     Raises:
         RunError: if ranks observe different numbers, since a model's sum left the agents of other ranks out.
     """
-    if ranks.count == 1:
+    if ranks.count == 1 and not differ:
         return broken
     found = ranks.all((broken, {name: checksum(values) for name, values in seen.items()}))
     of_records = zip(*(bad for bad, _ in found), strict=True)
     bad = [list(dict.fromkeys(name for names in each for name in names)) for each in of_records]
-    differ = [name for name in seen if len({sums[name] for _, sums in found}) > 1]
+    differ = [name for name in seen if name in differ or len({sums[name] for _, sums in found}) > 1]
     if differ and not any(bad):
+        of = f"{ranks.count} ranks" if ranks.count > 1 else "devices"
         raise RunError(
-            f"observables {', '.join(differ)}: asked for the same numbers on all {ranks.count} ranks, got others on "
+            f"observables {', '.join(differ)}: asked for the same numbers on all {of}, got others on "
             "some; a sum over agents leaves out those of other ranks: count with lpm.kernels.stages.number or "
             "strata.count_of, or write ranks.sum(values.sum()) with `from lpm.kernels import ranks`"
         )
