@@ -35,6 +35,7 @@ from lpm.world import World
 
 ENGINES = ("mpi", "jax")
 VARIABLE = "LPM_ENGINE"
+SILENT = 100.0  # seconds after which a process of which nothing is heard is taken for lost
 
 
 def engine(ranks: Ranks) -> str:
@@ -73,8 +74,15 @@ def begin(ranks: Ranks) -> None:
 
     def join() -> None:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is for `lpm.signals`
         try:
-            jax.distributed.initialize(address, ranks.count, ranks.rank, local_device_ids=_own_gpu(neighbours))
+            jax.distributed.initialize(
+                address,
+                ranks.count,
+                ranks.rank,
+                local_device_ids=_own_gpu(neighbours),
+                heartbeat_timeout_seconds=int(min(SILENT, distributed.patience())),
+            )
         except RuntimeError as error:
             raise InputError(
                 f"{VARIABLE}=jax: asked for processes that join before JAX computes anything, got: {error}; begin the "
