@@ -186,7 +186,8 @@ def _column_sums(values: jax.Array, strata: Strata) -> jax.Array:
     bands, _, columns = strata.masks.shape
     rows = jnp.pad(values, (0, 32 * bits.words_for(values.shape[0]) - values.shape[0])).reshape(-1, 32)
     laid = rows.at[strata.columns.word.T].get(mode="promise_in_bounds").reshape(1, columns, 256)
-    member = (strata.masks.transpose(0, 2, 1)[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
+    bit = jnp.arange(32, dtype=jnp.uint32)[None, None, None]
+    member = (strata.masks.transpose(0, 2, 1)[..., None] >> bit) & 1
     return bits.fused_sum(jnp.where(member.reshape(bands, columns, 256) == 1, laid, 0), 2)
 
 

@@ -37,12 +37,12 @@ def of_nobody(program: ClosedJaxpr, places: int) -> list[str]:
     []
     """
     found: list[str] = []
-    _walk(program.jaxpr, set(), places, found)
+    _walk(program.jaxpr, set(), places, found, "")
     return list(dict.fromkeys(found))
 
 
-def _walk(program: Jaxpr, masked: set[Any], places: int, found: list[str]) -> list[bool]:
-    """Note lines; whether each result is masked, given which arguments are."""
+def _walk(program: Jaxpr, masked: set[Any], places: int, found: list[str], caller: str) -> list[bool]:
+    """Note lines, or that of the caller; whether each result is masked, given which arguments are."""
 
     def is_masked(variable: Any) -> bool:
         return not isinstance(variable, Literal) and variable in masked
@@ -53,11 +53,11 @@ def _walk(program: Jaxpr, masked: set[Any], places: int, found: list[str]) -> li
         if masks or (name in KEEPING and any(map(is_masked, eqn.invars))):
             masked |= set(eqn.outvars)
         elif _rows_of_agents(eqn, places) and not is_masked(eqn.invars[-1 if name.startswith("scatter") else 0]):
-            found.append(_line(eqn))
+            found.append(_line(eqn) or caller or name)
         for each in inner:
             same = len(each.invars) == len(eqn.invars) and len(inner) == 1
             pairs = zip(each.invars, eqn.invars, strict=True) if same else ()
-            out = _walk(each, {own for own, given in pairs if is_masked(given)}, places, found)
+            out = _walk(each, {own for own, given in pairs if is_masked(given)}, places, found, _line(eqn) or caller)
             if same and len(out) == len(eqn.outvars) and name in ("jit", "pjit"):
                 masked |= {variable for variable, is_ in zip(eqn.outvars, out, strict=True) if is_}
     return [is_masked(variable) for variable in program.outvars]
@@ -83,9 +83,9 @@ def _inner(params: dict[str, Any]) -> Any:
 
 
 def _line(eqn: Any) -> str:
-    """Where a model says it: the innermost line outside JAX."""
+    """Where a model says it: the innermost line outside JAX, if any is known."""
     traceback, jaxs = eqn.source_info.traceback, str(Path(jax.__file__).parent)
     for frame in traceback.frames if traceback is not None else ():
         if not frame.file_name.startswith((jaxs, "<")):
             return f"{frame.file_name}:{frame.line_num}"
-    return eqn.primitive.name
+    return ""
