@@ -53,7 +53,9 @@ def spread_out(out: Path, halo: str, *worlds: str) -> None:
             with devices.connected(spread, distributed.alone, world):
                 np.savez(out / f"{name[2:]}.npz", **differentiated(spread.world(world)))
         else:
-            lpm.run(world, CALENDAR, out / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
+            how = {"seed": 5, "realizations": 2, "checkpoints": PLAN, **SNAPSHOTS}
+            lpm.run(world, CALENDAR, out / name, **how)
+            lpm.run(world, CALENDAR, out / f"{name}-on", parent=out / name, at=16, **how)
 
 
 def differentiated(world: lpm.World) -> dict[str, np.ndarray]:

@@ -110,6 +110,7 @@ def test_devices_of_one_process_have_the_results_of_one(
             close(world[2:], tmp_path)
         else:
             same(alone[world], tmp_path / world)
+            same(alone[world], tmp_path / f"{world}-on")
 
 
 @pytest.mark.parametrize(
