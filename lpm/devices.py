@@ -252,7 +252,7 @@ def spread(world: World, ranks: Ranks, halo: bool | None = None) -> Spread | Non
     own = tuple(jax.local_devices())
     if len(own) == 1:
         return None
-    blocks = partition.blocks(world, 0, len(own))
+    blocks = partition.blocks(world, 0, len(own), even=True)
     parts = parts_of(world, len(own), halo)
     agents = [np.flatnonzero(blocks.owner == number) for number in range(len(own))]
     return _spread(parts, agents, own, own, padding.Parts(tuple(map(len, agents)), 0, lambda values: values))
@@ -288,14 +288,14 @@ def parts_of(world: World, count: int, halo: bool | None = None) -> list[World]:
         return values
 
     for rank in range(count):
-        partition.part(world, rank, count, functools.partial(note, rank), halo=False)
+        partition.part(world, rank, count, functools.partial(note, rank), halo=False, even=True)
     sums = [np.sum(each, axis=0) for each in zip(*noted, strict=True)]
 
     def known() -> Any:
         found = iter(sums)
         return lambda _: next(found)
 
-    return [partition.part(world, rank, count, known(), halo) for rank in range(count)]
+    return [partition.part(world, rank, count, known(), halo, even=True) for rank in range(count)]
 
 
 def _spread(

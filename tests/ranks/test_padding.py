@@ -18,7 +18,7 @@ from tests.ranks.town import town
 
 def divided(world: Any, count: int, halo: bool) -> tuple[list[np.ndarray], padding.Parts, list[dict[str, Any]]]:
     """Who is on each device, and what the devices are given."""
-    owner = partition.blocks(world, 0, count).owner
+    owner = partition.blocks(world, 0, count, even=True).owner
     agents = [np.flatnonzero(owner == rank) for rank in range(count)]
     parts = padding.Parts(tuple(map(len, agents)), 0, lambda values: values)
     fixed = [each.state.fixed for each in devices.parts_of(world, count, halo)]
