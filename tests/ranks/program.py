@@ -42,7 +42,7 @@ def simulate(out: Path, halo: str, *worlds: str) -> None:
 
 
 def spread_out(out: Path, halo: str, *worlds: str) -> None:
-    """Worlds that one process simulates on all of its devices, to stores; of those named d:WORLD the derivatives."""
+    """Worlds that one process simulates on all of its devices, to stores; of d:WORLD the derivatives."""
     devices.spread = functools.partial(devices.spread, halo=halo == "halo")
     for name in worlds:
         world = DIFFERENTIATED[name.removeprefix("d:")]()
@@ -55,7 +55,8 @@ def spread_out(out: Path, halo: str, *worlds: str) -> None:
         else:
             how = {"seed": 5, "realizations": 2, "checkpoints": PLAN, **SNAPSHOTS}
             lpm.run(world, CALENDAR, out / name, **how)
-            lpm.run(world, CALENDAR, out / f"{name}-on", parent=out / name, at=16, **how)
+            if len(worlds) > 2:  # and on from its middle
+                lpm.run(world, CALENDAR, out / f"{name}-on", parent=out / name, at=16, **how)
 
 
 def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
