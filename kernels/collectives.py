@@ -132,12 +132,23 @@ def _spec(axis: int | None) -> PartitionSpec:
 
 
 def everywhere(tree: Any, devices: Devices) -> Any:
-    """The same numbers on all devices; what is being traced stays as it is."""
+    """The same numbers on all devices."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            return jax.make_array_from_callback(
+                value.shape, devices.sharding(None), lambda index: np.asarray(value)[index]
+            )
+        return value
+
+    return jax.tree.map(one, of_no_device(tree))
+
+
+def of_no_device(tree: Any) -> Any:
+    """Numbers of this process as they go into a program of all devices; what is there, or traced, stays as it is."""
 
     def one(x: Any) -> Any:
-        if isinstance(x, jax.core.Tracer) or (isinstance(x, jax.Array) and not x.is_fully_addressable):
-            return x
-        value = np.asarray(x)
-        return jax.make_array_from_callback(value.shape, devices.sharding(None), lambda index: value[index])
+        there = isinstance(x, jax.core.Tracer) or (isinstance(x, jax.Array) and not x.is_fully_addressable)
+        return x if there else np.asarray(x)
 
     return jax.tree.map(one, tree)

@@ -80,9 +80,8 @@ def simulate(
             "simulate: under the rule 'score' a run knows its own probability alone, and counts carry no derivative; "
             "write lpm.gradients.jacobian(world, ..., method='score')"
         )
-    devices = ranks.devices()
-    if devices is not None:
-        params, key = collectives.everywhere((params, key), devices)
+    if ranks.devices() is not None:
+        params, key = collectives.of_no_device((params, key))
     return _simulate(model, observe, steps, every, start, rule, params, state, key)
 
 

@@ -62,20 +62,20 @@ def spread_out(out: Path, halo: str, *worlds: str) -> None:
 def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
     """All observables' derivatives forward, and that of their sum in reverse."""
 
-    def curves(params):
+    def curves(params, state):
         _, seen = lpm.simulate(
-            world.model, params, world.state, random.key(3), steps=12, observe=world.observables, rule="cavity"
+            world.model, params, state, random.key(3), steps=12, observe=world.observables, rule="cavity"
         )  # fmt: skip
         return jnp.concatenate([seen[each.name].astype(jnp.float32).reshape(-1) for each in world.observables])
 
     flat, rebuilt = ravel_pytree(jax.tree.map(jnp.float32, world.params))
 
-    def of_vector(vector):
-        return curves(rebuilt(vector))
+    def tangents(vector, state, some):  # what several processes hold together goes in as an argument
+        return jax.vmap(lambda each: jax.jvp(lambda v: curves(rebuilt(v), state), (vector,), (each,))[1])(some)
 
-    some = jnp.eye(len(flat), dtype=jnp.float32)[jnp.array([0, 1])]
-    forward = jax.jit(jax.vmap(lambda direction: jax.jvp(of_vector, (flat,), (direction,))[1]))(some)
-    value, reverse = jax.jit(jax.value_and_grad(lambda vector: of_vector(vector).sum()))(flat)
+    forward = jax.jit(tangents)(flat, world.state, np.eye(len(flat), dtype=np.float32)[[0, 1]])
+    of_sum = jax.value_and_grad(lambda vector, state: curves(rebuilt(vector), state).sum())
+    value, reverse = jax.jit(of_sum)(flat, world.state)
     return {"forward": np.asarray(forward), "reverse": np.asarray(reverse), "value": np.asarray(value)}
 
 
