@@ -119,7 +119,7 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
     def forward(values: jax.Array) -> jax.Array:
         padded = ranks.exchange(values, graph.halo)
         sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), axis) for row in graph.rows]
-        return in_agent_order(jnp.concatenate(sums), graph)
+        return ranks.present(in_agent_order(jnp.concatenate(sums), graph))
 
     return shadows.symmetric(forward, values)
 
@@ -141,7 +141,8 @@ def neighbour_sums_of_two(first: jax.Array, second: jax.Array, graph: Graph) -> 
 def degrees(graph: Graph) -> jax.Array:
     """Each agent's number of neighbours: (n,) int32."""
     axis = 1 if graph.by_agent else 0
-    n = sum(row.shape[1 - axis] for row in graph.rows)
+    rows = sum(row.shape[1 - axis] for row in graph.rows)
+    n = rows if graph.place is None else graph.place.shape[0]  # on devices there may be rows of nobody
     return in_agent_order(jnp.concatenate([(row != n).sum(axis, dtype=jnp.int32) for row in graph.rows]), graph)
 
 

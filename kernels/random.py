@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpm.kernels import bits
+from lpm.kernels import bits, ranks
 
 ROUNDS = 13  # nine fail Crush along agents, thirteen pass it in every direction; key derivation takes 20
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
@@ -267,7 +267,7 @@ def chosen(key: Key, ids: jax.Array, n: int, count: jax.Array) -> jax.Array:
         return (left << half) | right
 
     def outside(x: jax.Array) -> jax.Array:
-        return jnp.any(x >= n)
+        return jnp.any(ranks.present(x >= n))
 
     def again(place: jax.Array) -> jax.Array:
         return bits.evenly(lambda part: jnp.where(place[part] >= n, shuffle(place[part]), place[part]), len(place))

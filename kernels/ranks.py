@@ -9,8 +9,9 @@ They do nothing on one process. Each is linear and has its derivative: the trans
 has a copy of the loss, and the loss differentiated is their mean; `replicated` brings the parts of a derivative
 together.
 
-How numbers travel is not known here: `connect` is given functions on numpy arrays, which `lpm.distributed` makes of
-MPI. A compiled step calls them in the order of the program, which is the same on all ranks.
+How numbers travel is not known here. `connect` is given functions on numpy arrays, which `lpm.distributed` makes of
+MPI: a compiled step calls them in the order of the program, which is the same on all ranks. Or it is given devices that
+run one program: then numbers travel by JAX's collectives (`lpm.kernels.collectives`), and a rank is a device.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from jax._src import callback, effects  # there is no public way to keep message
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-from lpm.kernels import bits
+from lpm.kernels import bits, collectives
+from lpm.kernels.collectives import Devices
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,15 +56,15 @@ class Wire:
     gather: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 
 
-_wire: Wire | None = None
+_wire: Wire | Devices | None = None
 _silent = False
 
 
-def connect(wire: Wire | None) -> None:
+def connect(wire: Wire | Devices | None) -> None:
     """Compile steps to work with the other ranks from now on, or with None alone; earlier compilations are lost."""
     global _wire
     if wire is not _wire:
-        if wire is not None:
+        if isinstance(wire, Wire):
             _allow_in_checkpoints()
         _wire = wire
         jax.clear_caches()
@@ -77,6 +79,11 @@ def silent() -> Iterator[None]:
         yield
     finally:
         _silent = before
+
+
+def devices() -> Devices | None:
+    """The devices that are connected, if it is them."""
+    return _wire if isinstance(_wire, Devices) else None
 
 
 def everyone(here: int) -> int:
@@ -95,6 +102,15 @@ def everyone(here: int) -> int:
     return _wire.agents
 
 
+def present(values: jax.Array, axis: int = 0) -> jax.Array:
+    """Values of agents along an axis, 0 at places that stand for nobody: for sums that no function here makes.
+
+    >>> present(jnp.ones(2))
+    Array([1., 1.], dtype=float32)
+    """
+    return collectives.present(values, _wire, axis) if isinstance(_wire, Devices) else values
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Halo:
@@ -104,8 +120,8 @@ class Halo:
 
     Args:
         send: (lanes,) int32, who is sent, 32 to a word, n for nobody; None if all agents are sent to all ranks.
-        to: words that go to each rank, static.
-        from_: words that come from each rank, static.
+        to: words that go to each rank, static; between devices, in each round (`lpm.kernels.collectives.passed`).
+        from_: words that come from each rank, or in each round, static.
     """
 
     send: jax.Array | None
@@ -124,10 +140,12 @@ class Shared:
     """Which entries of a row of numbers other ranks have too; each has one rank that adds up all parts of it.
 
     Args:
-        sent: (sent,) int32, entries here that other ranks add up, in the order of those ranks.
-        to: how many of them each rank adds up, static.
-        kept: (kept,) int32, entries that this rank adds up, once for each rank that has a part, in the order of ranks.
-        from_: how many parts come from each rank, static.
+        sent: (sent,) int32, entries here that other ranks add up, in the order of those ranks; between devices, of
+            rounds, in which the number of entries stands for none.
+        to: how many of them each rank adds up, or each round moves, static.
+        kept: (kept,) int32, entries that this rank adds up, once for each rank that has a part, in the order of ranks,
+            or of rounds.
+        from_: how many parts come from each rank, or in each round, static.
     """
 
     sent: jax.Array
@@ -149,6 +167,8 @@ def sum(x: jax.Array) -> jax.Array:
     """
     if _wire is None:
         return x
+    if isinstance(_wire, Devices):
+        return collectives.added(x)
     if jnp.issubdtype(x.dtype, jnp.floating):
         return lax.custom_linear_solve(lambda y: y, x, lambda _, y: _added(y), symmetric=True)
     return _added(x)
@@ -157,7 +177,7 @@ def sum(x: jax.Array) -> jax.Array:
 def replicated(params: Any) -> Any:
     """The same parameters on every rank, as the steps of one rank read them: derivatives of all ranks meet here."""
     wire = _wire
-    if wire is None:
+    if not isinstance(wire, Wire):  # a program of several devices is differentiated as a whole
         return params
 
     def one(x: Any) -> Any:
@@ -170,6 +190,11 @@ def replicated(params: Any) -> Any:
     return jax.tree.map(one, params)
 
 
+def anywhere(flag: jax.Array) -> jax.Array:
+    """Whether a () bool holds on any device that runs this program: what it returns must be the same on all."""
+    return collectives.added(flag.astype(jnp.int32)) > 0 if isinstance(_wire, Devices) else flag
+
+
 def total(values: jax.Array, shared: Shared | None) -> jax.Array:
     """A row of sums of which other ranks have parts, made whole: exact for integers.
 
@@ -180,6 +205,8 @@ def total(values: jax.Array, shared: Shared | None) -> jax.Array:
     wire = _wire
     if shared is None or wire is None or not shared.entries:
         return values
+    if isinstance(wire, Devices):
+        return _total_of_devices(values, shared, wire)
     to, from_ = shared.to, shared.from_
 
     def bring(sent: jax.Array, there: tuple[int, ...], here: tuple[int, ...]) -> jax.Array:
@@ -190,6 +217,15 @@ def total(values: jax.Array, shared: Shared | None) -> jax.Array:
     values = bits.settle(values.at[shared.kept].add(parts, mode="promise_in_bounds"))
     totals = bring(values.at[shared.kept].get(mode="promise_in_bounds"), from_, to)
     return bits.settle(values.at[shared.sent].set(totals, mode="promise_in_bounds", unique_indices=True))
+
+
+def _total_of_devices(values: jax.Array, shared: Shared, devices: Devices) -> jax.Array:
+    padded = bits.settle(jnp.pad(values, (0, 1)))  # rounds are filled up with the entry behind the last, 0
+    parts = collectives.passed(padded.at[shared.sent].get(mode="promise_in_bounds"), shared.to, devices)
+    padded = bits.settle(padded.at[shared.kept].add(parts, mode="promise_in_bounds"))
+    totals = padded.at[shared.kept].get(mode="promise_in_bounds")
+    totals = collectives.passed(totals, shared.from_, devices, back=True)
+    return bits.settle(padded.at[shared.sent].set(totals, mode="promise_in_bounds")[:-1])
 
 
 def exchange_flags(words: jax.Array, halo: Halo | None) -> jax.Array:
@@ -225,13 +261,17 @@ def exchange(values: jax.Array, halo: Halo | None) -> jax.Array:
 
 def _added(x: jax.Array) -> jax.Array:
     wire = _wire
-    assert wire is not None
+    assert isinstance(wire, Wire)
     return _called(lambda values: wire.add(values), lambda shape: shape, x)
 
 
 def _travelled(x: jax.Array, halo: Halo, lanes: int) -> jax.Array:
     wire = _wire
     assert wire is not None
+    if isinstance(wire, Devices):
+        if halo.send is None:
+            return collectives.gathered(x)
+        return collectives.passed(x, tuple(lanes * width for width in halo.to), wire)
     to, come = (tuple(lanes * each for each in words) for words in (halo.to, halo.from_))
 
     def on_host(values: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def served(words: tuple[jax.Array, jax.Array], asking: jax.Array, count: jax.Arr
 
 
 def _count(flags: jax.Array) -> jax.Array:
-    return ranks.sum(bits.total(bits.pack(flags)))
+    return ranks.sum(bits.total(bits.pack(ranks.present(flags))))
 
 
 def _line(word: jax.Array, asking: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -30,7 +30,7 @@ def of_events(possible: jax.Array, happens: jax.Array, chance: jax.Array) -> jax
     """
     within = jnp.clip(chance, LEAST, 1 - LEAST)
     drawn = jnp.where(happens == 1, jnp.log(within), jnp.log1p(-within))
-    total = ranks.sum(jnp.where(possible, drawn, 0).sum())
+    total = ranks.sum(ranks.present(jnp.where(possible, drawn, 0)).sum())
     return total - lax.stop_gradient(total)
 
 

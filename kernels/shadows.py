@@ -306,7 +306,7 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
 
 def mean_of(chance: jax.Array) -> jax.Array:
     """The mean over all agents, (), of a chance that is () or (n,)."""
-    return ranks.sum(chance.sum()) / ranks.everyone(chance.shape[0]) if chance.ndim else chance
+    return ranks.sum(ranks.present(chance).sum()) / ranks.everyone(chance.shape[0]) if chance.ndim else chance
 
 
 def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
@@ -378,7 +378,9 @@ def counted(count: jax.Array, rows: Rows) -> jax.Array:
 @counted.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     count, _ = primals
-    return count.astype(jnp.float32), ranks.sum(sum((row.sum() for row in tangents[1]), start=jnp.float32(0)))
+    return count.astype(jnp.float32), ranks.sum(
+        sum((ranks.present(row).sum() for row in tangents[1]), start=jnp.float32(0))
+    )
 
 
 @jax.custom_jvp

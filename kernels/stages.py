@@ -158,7 +158,7 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
 
 def number(indicator: Indicator) -> jax.Array:
     """How many agents say yes, on all ranks: () int32, exact; with a derivative, the same number as float32."""
-    count = ranks.sum(bits.total(bits.pack(indicator.value)))
+    count = ranks.sum(bits.total(bits.pack(ranks.present(indicator.value))))
     return count if indicator.shadow is None else shadows.counted(count, indicator.shadow.mass)
 
 

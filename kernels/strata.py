@@ -21,6 +21,20 @@ from lpm.kernels.stages import Indicator
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class Columns:
+    """What the columns of `Strata.masks` are of.
+
+    Args:
+        word: (8, columns) int32, the word of the packed flags that each entry masks.
+        region: (columns,) int32, the region of each.
+    """
+
+    word: jax.Array
+    region: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Strata:
     """A division of the agents by region and age band.
 
@@ -29,11 +43,13 @@ class Strata:
             words from its first on, laid out in eight rows, 0 for agents of the regions beside it and after the last.
         code: (n,) uint8, region * bands + band of each agent.
         bounds: where each region's agents begin, and the end of the last; static.
+        columns: where `bounds` differ between devices that run one program, what they would say; else None.
     """
 
     masks: jax.Array
     code: jax.Array
     bounds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    columns: Columns | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,23 +81,59 @@ def strata(region: np.ndarray, band: np.ndarray, regions: int, bands: int) -> St
     return Strata(jax.device_put(np.concatenate(masks, axis=2)), jax.device_put(code), bounds)
 
 
+def with_columns(strata: Strata, n: int, columns: int) -> Strata:
+    """The same division for a program of several devices, on the host.
+
+    Args:
+        strata: of this device's agents.
+        n: places for agents, at least as many as there are.
+        columns: of masks, at least as many as it has.
+    """
+    word, region = [], []
+    for number, (low, width) in enumerate(zip(strata.bounds[:-1], _widths(strata.bounds), strict=True)):
+        word.append(low // 32 + np.arange(8 * width).reshape(8, width))
+        region.append(np.full(width, number))
+    more = columns - strata.masks.shape[2]
+    laid = np.pad(np.concatenate(word, axis=1), ((0, 0), (0, more)))
+    found = Columns(
+        jnp.asarray(np.minimum(laid, bits.words_for(n) - 1), jnp.int32),
+        jnp.asarray(np.pad(np.concatenate(region), (0, more)), jnp.int32),
+    )
+    masks = jnp.pad(strata.masks, ((0, 0), (0, 0), (0, more)))
+    code = jnp.pad(strata.code, (0, n - len(strata.code)), mode="edge")
+    return Strata(masks, code, (0,) * len(strata.bounds), found)
+
+
 def count(words: jax.Array, strata: Strata) -> jax.Array:
     """How many flagged agents each stratum has, on all ranks: (regions, bands) int32, exact."""
     widths = _widths(strata.bounds)
-    padded = jnp.pad(words, (0, 8))
-    parts = [
-        padded[low // 32 : low // 32 + 8 * width].reshape(8, width)
-        for low, width in zip(strata.bounds[:-1], widths, strict=True)
-    ]
-    laid = bits.settle(jnp.concatenate(parts, axis=1))
+    if strata.columns is not None:
+        laid = bits.settle(words.at[strata.columns.word].get(mode="promise_in_bounds"))
+    else:
+        padded = jnp.pad(words, (0, 8))
+        parts = [
+            padded[low // 32 : low // 32 + 8 * width].reshape(8, width)
+            for low, width in zip(strata.bounds[:-1], widths, strict=True)
+        ]
+        laid = bits.settle(jnp.concatenate(parts, axis=1))
     # Written out, the sum of eight is a loop that is vectorised; `sum` would make an inner loop of it, which is not.
     hits = lax.population_count(laid[None, 0] & strata.masks[:, 0])
     for row in range(1, 8):
         hits = hits + lax.population_count(laid[None, row] & strata.masks[:, row])
     hits = bits.settle(hits)
+    if strata.columns is not None:
+        return ranks.sum(_by_region(hits, strata).astype(jnp.int32))
     ends = np.cumsum((0, *widths))
     rows = [hits[:, begin:end].sum(1, dtype=jnp.uint32) for begin, end in itertools.pairwise(ends)]
     return ranks.sum(jnp.stack(rows).astype(jnp.int32))
+
+
+def _by_region(values: jax.Array, strata: Strata) -> jax.Array:
+    """What the columns of each region add up to: (bands, columns) to (regions, bands)."""
+    assert strata.columns is not None
+    region, none = strata.columns.region, jnp.zeros((), values.dtype)
+    found = [jnp.where(region == r, values, none).sum(1, dtype=values.dtype) for r in range(strata.shape[0])]
+    return jnp.stack(found)
 
 
 def _widths(bounds: tuple[int, ...]) -> list[int]:
@@ -91,7 +143,8 @@ def _widths(bounds: tuple[int, ...]) -> list[int]:
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:
     """Each agent gets its stratum's value: (regions, bands) to (n,), the same dtype."""
-    return bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    found = bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    return ranks.present(found)  # of nobody nothing, or this were not the transpose of the sums
 
 
 def choose(table: jax.Array, index: jax.Array) -> jax.Array:
@@ -113,6 +166,8 @@ def sums(values: jax.Array, strata: Strata) -> jax.Array:
 
 
 def _own_sums(values: jax.Array, strata: Strata) -> jax.Array:
+    if strata.columns is not None:
+        return _by_region(_column_sums(values, strata), strata)
     rows = []
     for region, (low, high) in enumerate(zip(strata.bounds[:-1], strata.bounds[1:], strict=True)):
         first = region * strata.shape[1]
@@ -123,6 +178,17 @@ def _own_sums(values: jax.Array, strata: Strata) -> jax.Array:
         value = jnp.pad(values[low:high], fill).reshape(1, -1, 512)
         rows.append(bits.fused_sum(jnp.where(code == band, value, 0), 1).sum(1))
     return jnp.stack(rows)
+
+
+def _column_sums(values: jax.Array, strata: Strata) -> jax.Array:
+    """The sum over the agents of each column: (n,) float32 to (bands, columns) float32."""
+    assert strata.columns is not None
+    bands, _, columns = strata.masks.shape
+    rows = jnp.pad(values, (0, 32 * bits.words_for(values.shape[0]) - values.shape[0])).reshape(-1, 32)
+    laid = rows.at[strata.columns.word.T].get(mode="promise_in_bounds").reshape(1, columns, 256)
+    bit = jnp.arange(32, dtype=jnp.uint32)[None, None, None]
+    member = (strata.masks.transpose(0, 2, 1)[..., None] >> bit) & 1
+    return bits.fused_sum(jnp.where(member.reshape(bands, columns, 256) == 1, laid, 0), 2)
 
 
 def rates_to_agents(rates: jax.Array, strata: Strata) -> jax.Array:

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm import checkpoint
-from lpm.engine import frame, without_fixed
+from lpm import checkpoint, sums
+from lpm.devices import Spread
+from lpm.engine import frame, on_devices, without_fixed
 from lpm.errors import InputError
-from lpm.kernels import random
+from lpm.kernels import collectives, random, ranks
 from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable
@@ -74,30 +75,77 @@ class Pauses:
 
 
 class Engine:
-    """A world compiled for some realizations together; seeds, parameters and realizations compile nothing anew."""
+    """A world compiled for some realizations together; seeds, parameters and realizations compile nothing anew.
 
-    def __init__(self, world: World, seed: int, together: int, every: int):
-        self.world, self.seed, self.together, self.every = world, seed, together, every
-        self.still = without_fixed(world.state)
-        self.fixed = world.state.fixed
+    Args:
+        world: of this process.
+        seed, together, every: see `lpm.job.Job`.
+        spread: the world on several devices, which are connected while the engine is used; None for one.
+    """
+
+    def __init__(self, world: World, seed: int, together: int, every: int, spread: Spread | None = None):
+        self.world, self.seed, self.together, self.every, self.spread = world, seed, together, every, spread
+        there = world if spread is None else spread.world(world)
+        self.params, self.still, self.fixed = there.params, without_fixed(there.state), there.state.fixed
 
     def keys(self, first: int) -> random.Key:
         """The keys of the realizations from `first` on."""
-        return _keys(random.seed_words(self.seed), np.uint32(first), self.together)
+        found = _keys(random.seed_words(self.seed), np.uint32(first), self.together)
+        return found if self.spread is None else collectives.everywhere(found, self.spread.devices)
 
     def start(self, first: int) -> State:
         """The states of the realizations from `first` on before their first step."""
-        return _start(self.world.model, self.world.params, self.still, self.fixed, self.keys(first))
+        return _start(self.world.model, self.params, self.still, self.fixed, self.keys(first))
 
     def shape(self) -> State:
-        """Shapes and dtypes of the states of a batch."""
-        keys = jax.eval_shape(lambda: self.keys(0))
-        return _start.eval_shape(self.world.model, self.world.params, self.still, self.fixed, keys)
+        """Shapes and dtypes of the states of a batch, of this process's agents."""
+        found = self._shape()
+        if self.spread is None:
+            return found
+        places, here = self.spread.devices.here * self.spread.devices.count, self.world.here
+
+        def one(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            by_agent = len(leaf.shape) > 1 and leaf.shape[1] == places
+            return jax.ShapeDtypeStruct((leaf.shape[0], here, *leaf.shape[2:]) if by_agent else leaf.shape, leaf.dtype)
+
+        return dataclasses.replace(found, agents=jax.tree.map(one, found.agents))
+
+    def _shape(self) -> State:
+        """As `shape`, of all places on all devices."""
+        return _start.eval_shape(self.world.model, self.params, self.still, self.fixed, self._key_shape())
+
+    def _key_shape(self) -> Any:
+        """Shapes and dtypes of `keys`, without making them."""
+        return jax.eval_shape(
+            jax.vmap(lambda r: random.key(self.seed, r)), jax.ShapeDtypeStruct((self.together,), jnp.int32)
+        )
+
+    def program(self) -> str:
+        """The text of the program of a record: what all devices must run alike."""
+        return self._traced().lower().as_text()
+
+    def sums_of_nobody(self) -> list[str]:
+        """The lines of the model that add up agents and places of nobody too."""
+        if self.spread is None or min(self.spread.devices.counts) == self.spread.devices.here:
+            return []
+        start = _start.trace(self.world.model, self.params, self.still, self.fixed, self._key_shape())
+        found = (sums.of_nobody(each.jaxpr, self.spread.devices.here) for each in (start, self._traced()))
+        return [line for lines in found for line in lines]
+
+    def _traced(self) -> Any:
+        world, state = self.world, self._shape()
+        args = world.model, world.observables, self.every, self.params, state, self.fixed, self._key_shape()
+        return advance.trace(*args)
 
     @functools.cached_property
     def by_id(self) -> np.ndarray:
-        """Where the agents are, in the order of their ids."""
-        return checkpoint.positions(np.asarray(self.fixed["id"]))
+        """Where the agents of this process are, in the order of their ids."""
+        return checkpoint.positions(np.asarray(self.world.state.fixed["id"]))
+
+    @functools.cached_property
+    def taken(self) -> np.ndarray:
+        """As `by_id`, among the places of this process's devices."""
+        return self.by_id if self.spread is None else self.spread.places[self.by_id]
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of one record of each observable; finds a model's mistakes before anything is written."""
@@ -107,10 +155,10 @@ class Engine:
             world.model,
             world.observables,
             self.every,
-            world.params,
-            self.shape(),
+            self.params,
+            self._shape(),
             self.fixed,
-            jax.eval_shape(lambda: self.keys(0)),
+            self._key_shape(),
         )
         for observable in world.observables:
             shape = seen[observable.name].shape[1:]
@@ -124,7 +172,7 @@ class Engine:
 
     def snapshot_shapes(self, names: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of one snapshot of each entry."""
-        return {name: (value.shape, np.dtype(value.dtype)) for name, value in _entries(self.still, names).items()}
+        return {name: (value.shape, np.dtype(value.dtype)) for name, value in _entries(self.world.state, names).items()}
 
     def chunks(
         self,
@@ -150,6 +198,8 @@ class Engine:
         keys = self.keys(first)
         if moving is None:
             moving = self.start(first)
+        elif self.spread is not None:
+            moving = without_fixed(self.spread.state(moving, axis=1))
         while True:
             if pauses.save(begin):
                 yield Saved(begin, self.in_order(moving))
@@ -158,24 +208,29 @@ class Engine:
             chunk, end = Chunk(begin, [], [], []), min(pauses.end(begin), records)
             for record in range(begin, end):
                 moving, seen, broken = advance(
-                    self.world.model, self.world.observables, self.every, self.world.params, moving, self.fixed, keys
+                    self.world.model, self.world.observables, self.every, self.params, moving, self.fixed, keys
                 )
                 chunk.seen.append(seen)
                 chunk.broken.append(broken)
                 step = (record + 1) * self.every
                 if snapshots and step % snapshot_every == 0:
-                    entries = {name: _taken(value, self.by_id) for name, value in _entries(moving, snapshots).items()}
+                    entries = {name: self.by_agent(value) for name, value in _entries(moving, snapshots).items()}
                     chunk.snapshots.append((step, entries))
             yield chunk
             begin = end
 
     def in_order(self, moving: State) -> dict[str, jax.Array]:
         """A copy of the states by name with agents in the order of their ids; the next step gives the original away."""
-        agents = self.world.here
+        devices = None if self.spread is None else self.spread.devices
+        rows = self.world.here if devices is None else devices.here * devices.count
         return {
-            name: _taken(leaf, self.by_id) if checkpoint.rows(leaf, name, agents) else jnp.copy(leaf)
+            name: self.by_agent(leaf) if checkpoint.rows(leaf, name, rows) else jnp.copy(leaf)
             for name, leaf in checkpoint.named(moving).items()
         }
+
+    def by_agent(self, leaf: jax.Array) -> jax.Array:
+        """A copy of an array (realizations, places, ...) for the agents of this process, in the order of their ids."""
+        return _taken(leaf if self.spread is None else self.spread.of_process(leaf, 1), self.taken)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -191,10 +246,10 @@ def _taken(leaf: jax.Array, places: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _start(model: Model, params: Any, still: State, fixed: dict[str, Any], keys: random.Key) -> State:
-    def one(key: random.Key) -> State:
-        return without_fixed(model.init(params, dataclasses.replace(still, fixed=fixed), key))
+    def here(params: Any, still: State, keys: random.Key) -> State:
+        return jax.vmap(lambda key: without_fixed(model.init(params, still, key)))(keys)
 
-    return jax.vmap(one)(keys)
+    return on_devices(here, (params, dataclasses.replace(still, fixed=fixed), keys), axis=0, out=1)
 
 
 def _advance_batch(
@@ -208,20 +263,29 @@ def _advance_batch(
 ) -> tuple[State, dict[str, jax.Array], dict[str, jax.Array]]:
     """One record of every realization, and which floats are not finite."""
 
-    def one(moving: State, key: random.Key) -> tuple[State, dict[str, jax.Array]]:
-        return frame(model, observe, every, params, moving, fixed, key)
+    def here(params: Any, state: State, keys: random.Key) -> Any:
+        fixed, moving = state.fixed, without_fixed(state)
 
-    if keys.words.shape[0] == 1:  # a batch of one compiles to the plain step, which is what is tuned
-        moving, seen = one(jax.tree.map(lambda x: x[0], moving), jax.tree.map(lambda x: x[0], keys))
-        moving, seen = jax.tree.map(lambda x: x[None], (moving, seen))
-    elif jax.default_backend() == "cpu":  # where batched lookups are several times as slow as single ones
-        moving, seen = lax.map(lambda each: one(*each), (moving, keys))
-    else:
-        moving, seen = jax.vmap(one)(moving, keys)
-    broken = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path((moving.agents | moving.env, seen)):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            broken[jax.tree_util.keystr(path[1:], simple=True, separator=".")] = ~jnp.all(jnp.isfinite(leaf))
+        def one(moving: State, key: random.Key) -> tuple[State, dict[str, jax.Array]]:
+            return frame(model, observe, every, params, moving, fixed, key)
+
+        if keys.words.shape[0] == 1:  # a batch of one compiles to the plain step, which is what is tuned
+            moving, seen = one(jax.tree.map(lambda x: x[0], moving), jax.tree.map(lambda x: x[0], keys))
+            moving, seen = jax.tree.map(lambda x: x[None], (moving, seen))
+        elif jax.default_backend() == "cpu":  # where batched lookups are several times as slow as single ones
+            moving, seen = lax.map(lambda each: one(*each), (moving, keys))
+        else:
+            moving, seen = jax.vmap(one)(moving, keys)
+        broken = {}
+        for path, leaf in jax.tree_util.tree_leaves_with_path((moving.agents | moving.env, seen)):
+            if jnp.issubdtype(leaf.dtype, jnp.floating):
+                name = jax.tree_util.keystr(path[1:], simple=True, separator=".")
+                bad = ~jnp.isfinite(leaf)
+                by_agent = path[0].idx == 0 and bad.shape[1:2] == fixed["id"].shape
+                broken[name] = ranks.anywhere(jnp.any(ranks.present(bad, 1) if by_agent else bad))
+        return moving, seen, broken
+
+    moving, seen, broken = on_devices(here, (params, dataclasses.replace(moving, fixed=fixed), keys), axis=1)
     return moving, seen, broken
 
 

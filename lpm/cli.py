@@ -69,11 +69,15 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
     from_fit: Annotated[Path | None, typer.Option(help="Take the parameters that `lpm calibrate` found.")] = None,
     draws: Annotated[int | None, typer.Option(help="A realization for each of so many posterior draws.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="mpi|jax", help="How ranks reach each other in a step; by default jax on GPUs, else mpi."),
+    ] = None,
 ) -> None:
     """Run a config: results to a zarr store, a table here, a picture beside the store."""
     from lpm import commands
 
-    commands.run(config, out, set, agents, seed, realizations, steps, Console(), resume, from_fit, draws)
+    commands.run(config, out, set, agents, seed, realizations, steps, Console(), resume, from_fit, draws, engine)
 
 
 @app.command()

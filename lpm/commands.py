@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import shlex
 import time
 from pathlib import Path
@@ -31,9 +32,12 @@ def run(
     resume: bool = False,
     from_fit: Path | None = None,
     draws: int | None = None,
+    engine: str | None = None,
 ) -> None:
     """Load a config, build its world, run it or go on with it, print the table and draw the picture."""
     console = of_ranks(console)
+    if engine is not None:
+        os.environ["LPM_ENGINE"] = engine
     say(console, f"lpm {lpm.__version__}, {config}", style="dim")  # before the slow imports
 
     from lpm.config import load
@@ -97,10 +101,11 @@ def _simulate(
     begun = time.perf_counter()
     ignore_until_a_run()
 
-    from lpm import distributed, parts
+    from lpm import devices, distributed, parts
     from lpm.config import described
 
     ranks = distributed.ranks()
+    devices.begin(ranks)
     use_compilation_cache()
     with timed(console, "Building the world"):
         world = parts.built(chosen, ranks)

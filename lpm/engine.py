@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import random, ranks, shadows
+from lpm.kernels import collectives, random, ranks, shadows
 from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable, checked
@@ -80,11 +80,28 @@ def simulate(
             "simulate: under the rule 'score' a run knows its own probability alone, and counts carry no derivative; "
             "write lpm.gradients.jacobian(world, ..., method='score')"
         )
+    if ranks.devices() is not None:
+        params, key = collectives.of_no_device((params, key))
     return _simulate(model, observe, steps, every, start, rule, params, state, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
 def _simulate(
+    model: Model,
+    observe: tuple[Observable, ...],
+    steps: int,
+    every: int,
+    start: bool,
+    rule: shadows.Rule | None,
+    params: Any,
+    state: State,
+    key: random.Key,
+) -> tuple[State, dict[str, jax.Array]]:
+    one = functools.partial(_simulate_here, model, observe, steps, every, start, rule)
+    return on_devices(one, (params, state, key))
+
+
+def _simulate_here(
     model: Model,
     observe: tuple[Observable, ...],
     steps: int,
@@ -110,6 +127,37 @@ def _simulate(
     else:
         moving, seen = _checkpointed_scan(record, without_fixed(state), steps // every)
     return dataclasses.replace(moving, fixed=fixed), seen
+
+
+def on_devices(function: Callable[..., Any], args: tuple[Any, ...], axis: int = 0, out: int | None = None) -> Any:
+    """Call a function of states and other things: as it is, or on every connected device with its part of the agents.
+
+    Args:
+        function: returns a pytree of states and other things.
+        args: states, and what is the same on all devices.
+        axis: of the agents in `args`; 1 after realizations.
+        out: the same of what is returned; None for the same axis.
+    """
+    devices = ranks.devices()
+    if devices is None:
+        return function(*args)
+    axes = tuple(_axes(each, axis=axis, places=devices.here * devices.count) for each in args)
+    where = functools.partial(_axes, axis=axis if out is None else out, places=devices.here)
+    return collectives.over(devices, function, args, axes, where)
+
+
+def _axes(tree: Any, *, axis: int, places: int) -> Any:
+    """Along which axis each array goes by agent, or by device as all that is fixed; -1 for none."""
+
+    def one(each: Any) -> Any:
+        if not isinstance(each, State):
+            return jax.tree.map(lambda _: -1, each)
+        agents = jax.tree.map(lambda x: axis if x.ndim > axis and x.shape[axis] == places else -1, each.agents)
+        rest = jax.tree.map(lambda _: -1, dataclasses.replace(each, agents={}, fixed={}))
+        fixed = jax.tree.map(lambda x: 0 if jnp.ndim(x) else -1, each.fixed)
+        return dataclasses.replace(rest, agents=agents, fixed=fixed)
+
+    return jax.tree.map(one, tree, is_leaf=lambda each: isinstance(each, State))
 
 
 def _checkpointed_scan(record: Callable[..., Any], moving: State, length: int) -> tuple[State, dict[str, jax.Array]]:

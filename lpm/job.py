@@ -14,6 +14,7 @@ import numpy as np
 from lpm import store
 from lpm.batch import Engine
 from lpm.checkpoint import Plan
+from lpm.devices import Spread
 from lpm.distributed import Ranks, alone
 from lpm.errors import InputError
 from lpm.provenance import checksum, identity, provenance
@@ -31,6 +32,7 @@ class Job:
         settings: of the config, by dotted key.
         plan: when the state is saved.
         ranks: who runs it together.
+        spread: the world on several devices; None for one in each process.
     """
 
     world: World
@@ -46,6 +48,7 @@ class Job:
     settings: Mapping[str, Any]
     plan: Plan
     ranks: Ranks = alone
+    spread: Spread | None = None
 
     @property
     def records(self) -> int:
@@ -81,7 +84,7 @@ class Job:
     @functools.cached_property
     def engine(self) -> Engine:
         """The world compiled for a batch."""
-        return Engine(self.world, self.seed, self.together, self.every)
+        return Engine(self.world, self.seed, self.together, self.every, self.spread)
 
     def create(self, path: Path, more: Mapping[str, Any]) -> store.Store:
         """A new store for the results."""

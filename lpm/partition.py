@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpm.building import even_cuts
 from lpm.distributed import Ranks
 from lpm.errors import InputError
 from lpm.fingerprints import NETWORKS, checksum, is_network, of_world
@@ -57,8 +58,8 @@ class Blocks:
         return int(self.count[self.rank])
 
 
-def blocks(world: World, rank: int, ranks: int) -> Blocks:
-    """Divide a world's agents.
+def blocks(world: World, rank: int, ranks: int, even: bool = False) -> Blocks:
+    """Divide a world's agents: into blocks of as much work, or if `even` of as many agents, as can be.
 
     Raises:
         InputError: if a rank would have none.
@@ -75,7 +76,7 @@ def blocks(world: World, rank: int, ranks: int) -> Blocks:
         if isinstance(each, Graph):
             work += _degrees(each, n)
     reached = np.cumsum(work[order])
-    cuts = np.searchsorted(reached, reached[-1] * np.arange(1, ranks) / ranks)
+    cuts = even_cuts(n, ranks) if even else np.searchsorted(reached, reached[-1] * np.arange(1, ranks) / ranks)
     if homes:
         begins = np.ones(n, bool)
         for each in homes:
@@ -102,7 +103,12 @@ def mine(world: World, ranks: Ranks) -> World:
 
 
 def part(
-    world: World, rank: int, ranks: int, agreed: Callable[[np.ndarray], np.ndarray], halo: bool | None = None
+    world: World,
+    rank: int,
+    ranks: int,
+    agreed: Callable[[np.ndarray], np.ndarray],
+    halo: bool | None = None,
+    even: bool = False,
 ) -> World:
     """The part of a world that one rank simulates.
 
@@ -112,12 +118,13 @@ def part(
         ranks: how many there are.
         agreed: the sum over all ranks of an array that each of them has; called once for each network.
         halo: whether flags are exchanged with neighbours, or all gathered; None for what moves fewer bytes.
+        even: whether blocks have as many agents as each other, rather than as much work.
 
     Returns:
         the part, whose `share` says of what. Its draws, and so its numbers, are those of the whole.
     """
     fixed = world.state.fixed
-    blocks_ = blocks(world, rank, ranks)
+    blocks_ = blocks(world, rank, ranks, even)
     ids = np.asarray(fixed["id"])
     kept: dict[int, np.ndarray] = {}  # number of groups -> which of them this rank has
     ambiguous = set()

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpm import building, partition
+from lpm import building, devices, partition
 from lpm.builders import SHIPPED
 from lpm.building import Part, Whole
 from lpm.config import Config, build_world, load
@@ -73,7 +73,8 @@ def told(world: World, ranks: Ranks, say: Callable[[str], None]) -> World:
     """A rank's part of a world, after the lines that `divided` says of it."""
     if ranks.count > 1 and world.share is not None:
         here = ranks.all(world.here)
-        for line in (f"{min(here):,} to {max(here):,} agents a rank", world.share.built, *world.share.moved):
+        moved = world.share.moved if devices.engine(ranks) == "mpi" else ()  # else a run says it, of its devices
+        for line in (f"{min(here):,} to {max(here):,} agents a rank", world.share.built, *moved):
             say(line)
     return world
 

@@ -14,11 +14,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpm import batch, checkpoint, consensus, directory, distributed, partition, rank_log, resume, snapshots, store
+from lpm import (
+    batch,
+    checkpoint,
+    consensus,
+    devices,
+    directory,
+    distributed,
+    partition,
+    rank_log,
+    resume,
+    snapshots,
+    store,
+)
 from lpm.checkpoint import About, Plan
-from lpm.errors import RunError
+from lpm.errors import InputError, RunError
 from lpm.job import Job
-from lpm.provenance import fingerprints
+from lpm.provenance import checksum, fingerprints
 from lpm.series import Series
 from lpm.settings import Calendar
 from lpm.signals import Signals
@@ -118,7 +130,7 @@ def run(
         parent: directory of a run to branch from: `out` begins with its records and goes on from its state.
         at: steps done at which to branch; None for the latest that the parent has saved.
         progress: called after each chunk.
-        say: called with a line for people when a run goes on.
+        say: called with a line for people when a run goes on, or goes over several devices.
         again: how the user goes on with a run that was stopped, for messages.
 
     Returns:
@@ -142,16 +154,46 @@ def run(
     world = partition.mine(world, ranks)
     if ranks.rank:
         progress, say = lambda _: None, lambda _: None
+    spread = devices.spread(world, ranks)
+    if spread is not None:
+        for line in spread.told():
+            say(line)
     batches = -(-realizations // max(1, min(realizations, TOGETHER // world.agents)))
     together = -(-realizations // max(1, batches))
     attributes, settings = attributes or {}, settings or {}
     job = Job(
         world, calendar, seed, realizations, together, every, snapshots, snapshot_every, observed, attributes, settings,
-        checkpoints, ranks,
+        checkpoints, ranks, spread,
     )  # fmt: skip
     job.check()
-    with distributed.connected(ranks, world.here, world.agents), contextlib.ExitStack() as opened:
+    with devices.connected(spread, ranks, world), contextlib.ExitStack() as opened:
         return _run(job, Path(out), resumed, parent, at, progress, say, again, opened)
+
+
+def _check_program(job: Job) -> None:
+    """Raise on all ranks if devices would be given programs that differ, or that count places of nobody.
+
+    Raises:
+        InputError: if a model makes them do so.
+    """
+    if job.spread is None:
+        return
+    lines = job.engine.sums_of_nobody()
+    if lines:
+        raise InputError(
+            f"{devices.VARIABLE}=jax: asked for sums over the agents that are there, got sums over all places of a "
+            f"device in {', '.join(lines)}; count with lpm.kernels.stages.number or strata.count_of, write "
+            "ranks.present(values).sum() with `from lpm.kernels import ranks`, or take "
+            f"{devices.VARIABLE}=mpi"
+        )
+    if job.ranks.count == 1:
+        return
+    if len(set(job.ranks.all(checksum(np.frombuffer(job.engine.program().encode(), np.uint8))))) > 1:
+        raise InputError(
+            f"{devices.VARIABLE}=jax: asked for the same program on all {job.ranks.count} ranks, got others on some; a "
+            "substep or an observable has a number in it that its builder took from the agents of one rank: put it "
+            f"into `fixed` or the parameters, or write {devices.VARIABLE}=mpi"
+        )
 
 
 def _run(
@@ -167,6 +209,7 @@ def _run(
 ) -> Path:
     """As `run`; all ranks do the same, and rank 0 alone has to do with the directory and the store's metadata."""
     ranks = job.ranks
+    _check_program(job)
     if parent is not None:
         with writing(path, again):
             say(resume.branch(job, Path(parent), at, path))
@@ -349,7 +392,8 @@ def _store_chunk(
     used = which.stop - which.start
     seen, broken, taken = jax.device_get((chunk.seen, chunk.broken, chunk.snapshots))
     stacked = {name: np.stack([record[name][:used] for record in seen], axis=1) for name in seen[0]}
-    bad = consensus.agreed(job.ranks, [[name for name, wrong in names.items() if wrong] for names in broken], stacked)
+    broken = [[name for name, wrong in names.items() if wrong] for names in broken]
+    bad = consensus.agreed(job.ranks, broken, stacked, job.spread.differing(chunk.seen) if job.spread else [])
     good = next((i for i, names in enumerate(bad) if names), len(seen))
     if good:
         for step, entries in taken:

@@ -1,6 +1,7 @@
 """What the tests start on several ranks: `program.py TASK OUT ...`."""
 
 import dataclasses
+import functools
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, distributed, partition, parts, store
+from lpm import Calendar, Observable, checkpoint, devices, distributed, partition, parts, store
 from lpm.calibration import Parameter, Problem, Stream, problem
 from lpm.calibration.problem import Simulator
 from lpm.calibration.sharing import Team
@@ -45,23 +46,41 @@ def simulate(out: Path, halo: str, *worlds: str) -> None:
         (out / "moved.json").write_text(json.dumps(moved))
 
 
+def spread_out(out: Path, halo: str, *worlds: str) -> None:
+    """Worlds that one process simulates on all of its devices, to stores; of d:WORLD the derivatives."""
+    devices.spread = functools.partial(devices.spread, halo=halo == "halo")
+    for name in worlds:
+        world = DIFFERENTIATED[name.removeprefix("d:")]()
+        spread = devices.spread(world, distributed.alone)
+        assert spread is not None
+        assert any(line.startswith(halo) for line in spread.told()) == (name != "city")
+        if name.startswith("d:"):
+            with devices.connected(spread, distributed.alone, world):
+                np.savez(out / f"{name[2:]}.npz", **differentiated(spread.world(world)))
+        else:
+            how = {"seed": 5, "realizations": 2, "checkpoints": PLAN, **SNAPSHOTS}
+            lpm.run(world, CALENDAR, out / name, **how)
+            if len(worlds) > 2:  # and on from its middle
+                lpm.run(world, CALENDAR, out / f"{name}-on", parent=out / name, at=16, **how)
+
+
 def differentiated(world: lpm.World) -> dict[str, np.ndarray]:
     """All observables' derivatives forward, and that of their sum in reverse."""
 
-    def curves(params):
+    def curves(params, state):
         _, seen = lpm.simulate(
-            world.model, params, world.state, random.key(3), steps=12, observe=world.observables, rule="cavity"
+            world.model, params, state, random.key(3), steps=12, observe=world.observables, rule="cavity"
         )  # fmt: skip
         return jnp.concatenate([seen[each.name].astype(jnp.float32).reshape(-1) for each in world.observables])
 
     flat, rebuilt = ravel_pytree(jax.tree.map(jnp.float32, world.params))
 
-    def of_vector(vector):
-        return curves(rebuilt(vector))
+    def tangents(vector, state, some):  # what several processes hold together goes in as an argument
+        return jax.vmap(lambda each: jax.jvp(lambda v: curves(rebuilt(v), state), (vector,), (each,))[1])(some)
 
-    some = jnp.eye(len(flat), dtype=jnp.float32)[jnp.array([0, 1])]
-    forward = jax.jit(jax.vmap(lambda direction: jax.jvp(of_vector, (flat,), (direction,))[1]))(some)
-    value, reverse = jax.jit(jax.value_and_grad(lambda vector: of_vector(vector).sum()))(flat)
+    forward = jax.jit(tangents)(flat, world.state, np.eye(len(flat), dtype=np.float32)[[0, 1]])
+    of_sum = jax.value_and_grad(lambda vector, state: curves(rebuilt(vector), state).sum())
+    value, reverse = jax.jit(of_sum)(flat, world.state)
     return {"forward": np.asarray(forward), "reverse": np.asarray(reverse), "value": np.asarray(value)}
 
 
@@ -69,8 +88,9 @@ def differentiate(out: Path, halo: str, name: str) -> None:
     """The derivatives of a world."""
     ranks = distributed.ranks()
     part = partition.part(DIFFERENTIATED[name](), ranks.rank, ranks.count, ranks.add, halo == "halo")
-    with distributed.connected(ranks, part.here, part.agents):
-        found = differentiated(part)
+    spread = devices.spread(part, ranks)
+    with devices.connected(spread, ranks, part):
+        found = differentiated(part if spread is None else spread.world(part))
     if ranks.rank == 0:
         np.savez(out / f"{name}.npz", **found)
 
@@ -200,7 +220,8 @@ def memory(out: Path, agents: str) -> None:
 
 
 TASKS = {
-    each.__name__: each for each in (simulate, memory, differentiate, calibrate, branch, disturbed, limited, wrong)
+    each.__name__: each
+    for each in (simulate, spread_out, memory, differentiate, calibrate, branch, disturbed, limited, wrong)
 }
 
 if __name__ == "__main__":
@@ -210,6 +231,7 @@ if __name__ == "__main__":
         sys.exit()
     task, out, *words = sys.argv[1:]
     try:
+        devices.begin(distributed.ranks())
         TASKS[task](Path(out), *words)
     except LpmError as error:
         if distributed.failed(error):

@@ -4,11 +4,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lpm
-from lpm import checkpoint, distributed
+from lpm import checkpoint, devices, distributed
 from lpm.errors import InputError
 from tests.laws.worlds import CALENDAR, WORLDS
 from tests.ranks.launch import on_ranks
@@ -69,6 +70,44 @@ def test_a_nan_on_one_rank_is_named_on_all(tmp_path: Path) -> None:
         log = (tmp_path / "out" / "logs" / f"rank-{rank}.txt").read_text()
         assert " agents" in log
         assert "RunError: record 10: not a finite number in wealth" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "said"), [("killed", "signal 9"), ("stopped", "stopped sending heartbeats")])
+def test_a_lost_rank_ends_the_others_under_one_program_too(what: str, said: str, tmp_path: Path) -> None:
+    done = on_ranks(2, "disturbed", str(tmp_path / "out"), what, LPM_PATIENCE="20", LPM_ENGINE="jax")
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    folder, about = next(checkpoint.found(tmp_path / "out" / checkpoint.FOLDER))
+    assert 8 <= about.step <= lpm.open(tmp_path / "out").sizes["time"]
+    assert checkpoint.read(folder, about.parts) is not None
+
+
+def test_a_rank_of_several_devices_is_refused(tmp_path: Path) -> None:
+    done = on_ranks(
+        2, "wrong", str(tmp_path / "out"), "sum", LPM_ENGINE="jax",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "asked for one device for each rank, got 2, 2" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LPM_ENGINE", "nccl")
+    with pytest.raises(InputError, match="asked for mpi or jax, got 'nccl'"):
+        devices.engine(distributed.alone)
+
+
+def test_ranks_cannot_join_after_jax_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(distributed.Ranks):
+        def all(self, value):
+            return [value, value]
+
+    monkeypatch.setenv("LPM_ENGINE", "jax")
+    jnp.zeros(1).block_until_ready()
+    with pytest.raises(InputError, match=r"join before JAX computes anything.*devices.begin\(distributed.ranks\(\)\)"):
+        devices.begin(Two(count=2))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A run has the same bits on any number of ranks, whichever way flags travel, and its derivatives the same numbers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import xarray as xr
 
 import lpm
 from tests.laws.worlds import CALENDAR, WORLDS
-from tests.ranks.launch import on_ranks
+from tests.ranks.launch import PROGRAM, ROOT, TOO_LONG, on_ranks, surroundings
 from tests.ranks.program import DIFFERENTIATED, PLAN, SNAPSHOTS, branch, differentiated
 
 
@@ -75,6 +77,54 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
 
 
 @pytest.mark.parametrize(
+    ("ranks", "halo", "worlds"),
+    [
+        (2, "gathered", ("city",)),
+        pytest.param(2, "gathered", ("sir_on_a_graph", "sir_well_mixed"), marks=pytest.mark.slow),
+        pytest.param(3, "halo", THREE, marks=pytest.mark.slow),
+    ],
+)
+def test_ranks_under_one_program_have_the_results_of_one(
+    ranks: int, halo: str, worlds: tuple[str, ...], alone: dict[str, Path], tmp_path: Path
+) -> None:
+    done = on_ranks(ranks, "simulate", str(tmp_path), halo, *worlds, LPM_ENGINE="jax")
+    assert done.returncode == 0, done.stderr
+    for world in worlds:
+        same(alone[world], tmp_path / world)
+
+
+def on_devices(count: int, out: Path, *words: str) -> None:
+    """What one process does on so many devices."""
+    environment = surroundings(LPM_ENGINE="jax", XLA_FLAGS=f"--xla_force_host_platform_device_count={count}")
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "spread_out", str(out), *words], env=environment, capture_output=True, text=True,
+        timeout=TOO_LONG, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "halo", "worlds"),
+    [
+        (3, "halo", ("seir_small_world", "d:sir_on_a_graph")),
+        pytest.param(4, "halo", ("city", "sir_on_a_graph", "d:town"), marks=pytest.mark.slow),
+        pytest.param(2, "gathered", ("sir_well_mixed", "seir_small_world", "d:city"), marks=pytest.mark.slow),
+    ],
+)
+def test_devices_of_one_process_have_the_results_of_one(
+    count: int, halo: str, worlds: tuple[str, ...], alone: dict[str, Path], tmp_path: Path
+) -> None:
+    on_devices(count, tmp_path, halo, *worlds)
+    for world in worlds:
+        if world.startswith("d:"):
+            close(world[2:], tmp_path)
+        else:
+            same(alone[world], tmp_path / world)
+            if len(worlds) > 2:
+                same(alone[world], tmp_path / f"{world}-on")
+
+
+@pytest.mark.parametrize(
     ("name", "halo"),
     [
         ("town", "gathered"),
@@ -82,14 +132,19 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
         pytest.param("city", "halo", marks=pytest.mark.slow),
     ],
 )
-def test_derivatives_are_those_of_one_process(name: str, halo: str, tmp_path: Path) -> None:
-    done = on_ranks(2, "differentiate", str(tmp_path), halo, name)
+@pytest.mark.parametrize("engine", ["mpi", pytest.param("jax", marks=pytest.mark.slow)])
+def test_derivatives_are_those_of_one_process(name: str, halo: str, engine: str, tmp_path: Path) -> None:
+    done = on_ranks(2, "differentiate", str(tmp_path), halo, name, LPM_ENGINE=engine)
     assert done.returncode == 0, done.stderr
+    close(name, tmp_path)
+
+
+def close(name: str, folder: Path) -> None:
+    """Derivatives that ranks found are those of one process to the rounding of sums."""
     expected = differentiated(DIFFERENTIATED[name]())
     assert name == "city" or np.all(expected["reverse"] != 0)
-    with np.load(tmp_path / f"{name}.npz") as found:
+    with np.load(folder / f"{name}.npz") as found:
         assert found["value"] == expected["value"]
         for way in ("forward", "reverse"):
             size = np.abs(expected[way]).max()
-            close = {"rtol": 1e-3, "atol": 1e-5 * size, "err_msg": f"{name} {way}"}
-            np.testing.assert_allclose(found[way], expected[way], **close)
+            np.testing.assert_allclose(found[way], expected[way], rtol=1e-3, atol=1e-5 * size, err_msg=f"{name} {way}")
