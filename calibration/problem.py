@@ -26,6 +26,8 @@ from lpm.observe import Observable
 from lpm.settings import Calendar
 from lpm.world import World
 
+LARGE = 10_000  # agents from which on each realization is a call of its own: a loop would compile for each number
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
@@ -139,7 +141,7 @@ class Simulator:
 
     def curves(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """Expected counts of each realization, (realizations, n) float64."""
-        return np.asarray(_curves(self.plan, _device(z), *self.arguments, keys), np.float64)
+        return self.at_each(np.broadcast_to(z, (keys.words.shape[0], len(z))), keys)
 
     def tangents(self, z: np.ndarray, keys: random.Key) -> tuple[np.ndarray, np.ndarray]:
         """The same with their derivatives by z, (realizations, size, n) float64, in forward mode: one primal run."""
@@ -153,7 +155,16 @@ class Simulator:
 
     def at_each(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """One realization at each of several z: (draws, size) and as many keys to (draws, n) float64."""
-        return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
+        if self.agents < LARGE:
+            return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], keys) for i in range(len(z))]
+        own = [np.asarray(_one(self.plan, _device(at), *self.arguments, key)) for at, key in zip(z, each, strict=True)]
+        return np.array(own, np.float64)
+
+    @property
+    def agents(self) -> int:
+        """Of the world."""
+        return int(self.arguments[1].fixed["id"].shape[0])
 
 
 def simulator(problem: Problem) -> Simulator | Logged:
@@ -194,8 +205,8 @@ def _expected(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, k
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _curves(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, keys: random.Key) -> jax.Array:
-    return jax.lax.map(lambda key: _expected(plan, z, tree, state, operators, key, None), keys)
+def _one(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, key: random.Key) -> jax.Array:
+    return _expected(plan, z, tree, state, operators, key, None)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -94,7 +94,7 @@ def test_a_recovery_that_misses_by_far_is_a_doubt_with_its_name() -> None:
 
 
 def test_bands_of_few_draws_hold_what_they_say() -> None:
-    """Of 20,000 new counts 90 % lie in bands of 24 draws each: 2 % for interpolation and chance (.2 %), not 7 % fewer."""
+    """Of 20,000 new counts 90 % lie in bands of 24 draws each: 2 % for interpolation and chance, not 7 %."""
     rng = np.random.default_rng(5)
     low, high = posterior.bands(rng.gamma(4.0, 10.0, (24, 20_000)), [0.05, 0.95])
     fresh = rng.gamma(4.0, 10.0, 20_000)

@@ -206,3 +206,15 @@ def test_a_covariance_of_many_samples_is_theirs_and_of_few_is_shrunk() -> None:
     few = many[:3] - many[:3].mean(0)
     found = objective.shrunk_covariance([few])
     np.testing.assert_allclose(found, np.diag(np.diag(found)))
+
+
+def test_realizations_of_large_worlds_are_simulated_one_by_one_to_the_same_bits(
+    epidemic: calibration.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether realizations are calls of their own or one compiled loop."""
+    machine, z, seeds = simulator(epidemic), np.array([[-1.0, -1.0], [-1.2, -0.9], [-1.0, -1.0]]), keys(3, 0, 3)
+    looped = machine.at_each(z, seeds)
+    monkeypatch.setattr("lpm.calibration.problem.LARGE", 0)
+    np.testing.assert_array_equal(machine.at_each(z, seeds), looped)
+    np.testing.assert_array_equal(machine.curves(z[0], seeds)[[0, 2]], looped[[0, 2]])
+    assert len(np.unique(looped[:, 10])) == 3
