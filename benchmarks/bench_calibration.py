@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -203,7 +203,13 @@ def rates(transmission: float, initial: float) -> tuple[Parameter, ...]:
     )
 
 
-def pair(world: Callable[[int], World], free: tuple[Parameter, ...], calendar: Calendar, small: bool) -> list[Problem]:
+def pair(
+    world: Callable[[int], World],
+    free: tuple[Parameter, ...],
+    calendar: Calendar,
+    small: bool,
+    rule: Literal["cavity", "differences"] = "cavity",
+) -> list[Problem]:
     """The same problem with everybody and with a sample: daily Poisson counts of incidence, all counted."""
     many, few = (20_000, 5_000) if small else (1_000_000, 20_000)
     found = []
@@ -212,7 +218,8 @@ def pair(world: Callable[[int], World], free: tuple[Parameter, ...], calendar: C
         blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
         stream = calibration.stream(own, calendar, blank, likelihood="poisson")
         # The data are an epidemic of everybody, whose chance is smaller than the sample's.
-        found.append(Problem(own, calendar, free, (stream,), epidemic_chance=1.0 if agents == many else few / many))
+        share = 1.0 if agents == many else few / many
+        found.append(Problem(own, calendar, free, (stream,), epidemic_chance=share, rule=rule))
     return found
 
 
@@ -301,7 +308,7 @@ def infect(params: Varying, state: State, key: random.Key) -> tuple[State, dict[
 
 
 def weekly(small: bool) -> dict[str, Any]:
-    """The same with contacts that change each week, from the third week on: twelve more unknowns."""
+    """The same with contacts that change each week, from the third week on: twelve more unknowns, by differences."""
     usual, weeks = 14, 12
     calendar = Calendar(usual + 7 * weeks)
     days = tuple(range(usual, calendar.steps, 7))
@@ -315,7 +322,7 @@ def weekly(small: bool) -> dict[str, Any]:
         params = Varying(**vars(own.params), contacts=jnp.ones(calendar.steps, jnp.float32))
         return dataclasses.replace(own, model=model, params=params)
 
-    return coarse_first("weekly", pair(world, free, calendar, small), small, seed=12)
+    return coarse_first("weekly", pair(world, free, calendar, small, "differences"), small, seed=12)
 
 
 def coverage(small: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import jax
@@ -26,6 +27,7 @@ from lpm.observe import Observable
 from lpm.settings import Calendar
 from lpm.world import World
 
+AT_ONCE = 2  # realizations of a large world: one alone does not keep two cores busy throughout
 LARGE = 10_000  # agents from which on each realization is a call of its own: a loop would compile for each number
 
 
@@ -157,9 +159,13 @@ class Simulator:
         """One realization at each of several z: (draws, size) and as many keys to (draws, n) float64."""
         if self.agents < LARGE:
             return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
-        each = [jax.tree.map(lambda leaf, i=i: leaf[i], keys) for i in range(len(z))]
-        own = [np.asarray(_one(self.plan, _device(at), *self.arguments, key)) for at, key in zip(z, each, strict=True)]
-        return np.array(own, np.float64)
+
+        def one(i: int) -> np.ndarray:
+            key = jax.tree.map(lambda leaf: leaf[i], keys)
+            return np.asarray(_one(self.plan, _device(z[i]), *self.arguments, key), np.float64)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return np.array(list(pool.map(one, range(len(z)))))
 
     @property
     def agents(self) -> int:
