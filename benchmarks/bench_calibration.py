@@ -42,7 +42,7 @@ RESULT = Path(__file__).parent / "results" / "calibration.json"
 BOYS, FIRST = 763, 2 / 763
 MANY = 100  # schools at once: the mean epidemic of so many has next to no chance in it
 WELL_MIXED = Contacts("well_mixed")
-COARSE: dict[str, Any] = {"realizations": 2, "coarse_realizations": 8, "starts": 1}  # of fits that go on from a sample
+COARSE: dict[str, Any] = {"realizations": 2, "coarse_realizations": 16, "starts": 1}  # of fits that go on from a sample
 
 
 def school(small: bool) -> dict[str, Any]:

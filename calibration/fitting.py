@@ -55,7 +55,8 @@ def fit(
         budget: most simulations, each direction of a Jacobian counted as one more; a last look at each end is on top.
         seed: of starts and simulations.
         first: (starts, size) points of z to start from instead.
-        sample: what a fit of a sample has told; its Jacobian is used throughout.
+        sample: what a fit of a sample has told. Where its Jacobian's steps do not lead down, own ones are taken, but
+            for differences.
         progress: called with a line for each iteration.
         record: called with the numbers of each iteration.
     Returns:

@@ -33,7 +33,7 @@ LAST = 2**30  # number of the first realization that no start has used
 
 
 def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
-    """One start, until its steps are chance; a Jacobian told by a sample is used throughout."""
+    """One start, until its steps are chance; a Jacobian told by a sample is used as long as its steps lead down."""
     problem, begun, damping = task.problem, z, FIRST_DAMPING
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
@@ -85,8 +85,8 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             break
         z = z if moved is None else moved
         if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
-            # That of a sample is kept: one of everybody would cost many times all else, and be hardly better.
-            jacobians = jacobians[1:] if differences else []
+            # With differences one of its own would cost dozens of simulations, and be no better than the sample's.
+            jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not pool:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
     jacobian = np.mean(jacobians, axis=0) if jacobians else known
