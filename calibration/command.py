@@ -149,7 +149,7 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
         asked |= {"members": section.members, "assimilations": section.assimilations}
         fit = ensemble.smooth(problem, **asked)
     elif section.coarse:
-        asked["coarse_realizations"] = section.coarse_realizations
+        asked |= {each: getattr(section, each) for each in ("coarse_realizations", "coarse_iterations")}
         fit = fitting.coarse_to_fine(problems["sample"], problem, **asked)
     else:
         fit = fitting.fit(problem, **asked)

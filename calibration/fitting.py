@@ -87,6 +87,7 @@ def coarse_to_fine(
     coarse_realizations: int = 32,
     starts: int = 2,
     iterations: int = 25,
+    coarse_iterations: int | None = None,
     averages: int = 6,
     budget: float = math.inf,
     seed: int = 0,
@@ -97,12 +98,14 @@ def coarse_to_fine(
 
     Expected counts of a sample, scaled up, are nearly those of the whole. So are their Jacobian and, by the sample's
     share, the covariance of their chance, which therefore need not be computed again: with everybody, a few plain
-    simulations are enough.
+    simulations are enough. A sample that did not come to an end, its chance being large or its iterations few,
+    is still good for these; everybody then goes on from where it began, if that is nearer to the data.
 
     Args:
         coarse: the same problem in a smaller world, whose `scale` is smaller alike.
         problem: what to fit.
         realizations, coarse_realizations: at each point, of the whole and of the sample.
+        coarse_iterations: at most, of the sample; `iterations` if None.
         starts, iterations, averages, seed, progress, record: as in `fit`.
         budget: as in `fit`, in simulations of the whole.
     Returns:
@@ -122,8 +125,8 @@ def coarse_to_fine(
         coarse,
         realizations=coarse_realizations,
         starts=starts,
-        iterations=iterations,
-        averages=averages,
+        iterations=iterations if coarse_iterations is None else coarse_iterations,
+        averages=min(averages, LEAST_AVERAGES),
         budget=budget / share,
         seed=seed,
         progress=progress,
@@ -132,6 +135,10 @@ def coarse_to_fine(
     spent = math.ceil(found.simulations * share)
     progress(f"then everybody; the sample took as much as {spent:,} simulations of them")
     best = min(found.starts, key=lambda end: end.score)
+    first = found.z
+    if best.verdict not in ("noise floor", "converged"):
+        first, looked = nearer(problem, np.stack([best.first, found.z]), realizations, seed)
+        spent += looked
     fine = fit(
         problem,
         realizations=realizations,
@@ -140,7 +147,7 @@ def coarse_to_fine(
         averages=averages,
         budget=budget - spent,
         seed=seed,
-        first=found.z[None],
+        first=first[None],
         sample=Sample(best.jacobian, found.curves, share),
         progress=progress,
         record=record,
@@ -148,18 +155,27 @@ def coarse_to_fine(
     return dataclasses.replace(fine, simulations=fine.simulations + spent, coarse=found)
 
 
+def nearer(problem: Problem, points: np.ndarray, realizations: int, seed: int) -> tuple[np.ndarray, int]:
+    """The one of some points, (points, size), that is nearest to the data, and how many simulations it took to see."""
+    machine = simulator(problem)
+    found = [plain_misfit(problem, z, machine.curves(z, keys(seed, 0, realizations))) for z in points]
+    return points[int(np.argmin(np.nan_to_num(found, nan=np.inf)))], realizations * len(points)
+
+
+def plain_misfit(problem: Problem, z: np.ndarray, curves: np.ndarray) -> float:
+    """With first dispersions and without the epidemic's chance, and minus the log prior."""
+    good = ~np.isnan(problem.counts)
+    plain = Weights(tuple(each.start_dispersion for each in problem.streams), good, np.eye(int(good.sum())))
+    return objective.misfit(problem.streams, plain, curves) + objective.prior(problem.parameters, z)[0]
+
+
 def screened(task: Task, starts: int) -> np.ndarray:
     """Points to start from: the best of several times as many draws from the prior, (starts, size)."""
-    streams, free = task.problem.streams, task.problem.parameters
-    points = starting_points(free, SCREENED * starts, task.seed)
-    dispersions = tuple(each.start_dispersion for each in streams)
-    good = ~np.isnan(task.problem.counts)
-    plain, found = Weights(dispersions, good, np.eye(int(good.sum()))), []
+    points, found = starting_points(task.problem.parameters, SCREENED * starts, task.seed), list[float]()
     for z in points:
         if not task.budget.take(FEW):
             break
-        curves = task.machine.curves(z, keys(task.seed, 0, FEW))
-        found.append(objective.misfit(streams, plain, curves) + objective.prior(free, z)[0])
+        found.append(plain_misfit(task.problem, z, task.machine.curves(z, keys(task.seed, 0, FEW))))
     order = np.argsort(np.nan_to_num(found, nan=np.inf), kind="stable")
     return points[order[:starts]] if found else points[:starts]
 
@@ -181,8 +197,9 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         if not seen:
             dispersions = objective.dispersions(problem, dispersions, found, 0.0, task.chance(dispersions, []))
             found = objective.moments(problem.streams, dispersions, curves) or found
-        jacobian = objective.mean_jacobian(found, tangents) if best.jacobian is None else best.jacobian
-        seen.append((found, curves, jacobian))
+        known = best.jacobian
+        own = objective.mean_jacobian(found, tangents) if known is None else objective.absolute(known, found.mean)
+        seen.append((found, curves, own))
         covariance = objective.shrunk_covariance(task.chance(dispersions, [each for _, each, _ in seen]))
         weights = objective.weigh(problem, dispersions, covariance, task.realizations)
         mean = averaged([system(problem, weights, *each, z) for each in seen])

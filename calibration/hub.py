@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lpm.calibration.observation import Stream
-from lpm.calibration.posterior import Predictive
+from lpm.calibration.posterior import Predictive, bands
 from lpm.calibration.problem import of_streams
 from lpm.calibration.task import Fit
 
@@ -63,7 +63,7 @@ def rows(fit: Fit, predictive: Predictive) -> Iterator[tuple[object, ...]]:
             "month" if len(set(stream.lengths)) > 1 else NAMES.get(int(stream.lengths[0]), f"{stream.lengths[0]} day")
         )
         target = f"{period} {'inc ' if stream.observable.over == 'sum' else ''}{stream.name}"
-        quantiles = np.quantile(counts, LEVELS, axis=0)
+        quantiles = bands(counts, LEVELS)
         for horizon, time in enumerate(which, 1):
             for cell in range(stream.values.shape[1]):
                 label = stream.labels[cell].split(", ") if stream.labels else []

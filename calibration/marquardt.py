@@ -64,11 +64,11 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         found = objective.moments(problem.streams, dispersions, curves) or found  # on the new dispersions' scale
         pool = [*pool, curves]
         if len(tangents):
-            jacobians = [*jacobians, objective.mean_jacobian(found, tangents)]
+            jacobians = [*jacobians, objective.relative(objective.mean_jacobian(found, tangents), found.mean)]
         covariance = objective.shrunk_covariance(task.chance(dispersions, pool))
         weights = objective.weigh(problem, dispersions, covariance, found.number)
         mean = np.mean(jacobians, axis=0) if known is None else known
-        here = system(problem, weights, found, curves, mean, z)
+        here = system(problem, weights, found, curves, objective.absolute(mean, found.mean), z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))

@@ -147,6 +147,16 @@ def mean_jacobian(found: Moments, tangents: np.ndarray) -> np.ndarray:
     return np.einsum("rn,rpn->np", found.slope, tangents[found.kept])
 
 
+def relative(jacobian: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """d log(m + 1) / dz, (n, size), of dm / dz: what hardly changes where counts are some times as many."""
+    return jacobian / (mean + 1)[:, None]
+
+
+def absolute(found: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The reverse, where m is `mean`."""
+    return found * (mean + 1)[:, None]
+
+
 def linearised(
     streams: Sequence[Stream], weights: Weights, found: Moments, jacobian: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

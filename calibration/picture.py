@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from lpm.calibration import hub, observation, posterior
-from lpm.calibration.posterior import Predictive
+from lpm.calibration.posterior import Predictive, bands
 from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import of_streams
 from lpm.calibration.profiles import Profile
@@ -109,7 +109,7 @@ def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: i
         times = times.astype("datetime64[D]")
     counts = of_streams(fit.problem.streams, predictive.counts)[number][..., region]
     for low, high, alpha in ((0.05, 0.95, 0.2), (0.25, 0.75, 0.35)):
-        lower, upper = np.quantile(counts, [low, high], axis=0)
+        lower, upper = bands(counts, [low, high])
         label = f"{100 * (high - low):.0f} % of predictions"
         axes.fill_between(times, lower, upper, color=plot.MODEL, alpha=alpha, linewidth=0, label=label)
     axes.plot(times, np.median(counts, axis=0), color=plot.MODEL, linewidth=1.4, label="median")

@@ -7,6 +7,7 @@ covariance and the estimate's own chance added; intervals of the parameters are 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -93,10 +94,22 @@ def observed(
     return np.concatenate(parts, axis=-1)
 
 
+def bands(counts: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles of predicted counts, (draws, ...) to (levels, ...), of which so many future counts lie below.
+
+    Of n draws the i-th smallest has, in the mean, the share i / (n + 1) of what is yet to come below it (Weibull 1939).
+    Other rules make bands of few draws too narrow: NumPy's own, with 24 of them, holds 83 % between 5 % and 95 %.
+
+    >>> bands(np.arange(1.0, 20.0), [0.05, 0.95])
+    array([ 1., 19.])
+    """
+    return np.asarray(np.quantile(counts, levels, axis=0, method="weibull"))
+
+
 def coverage(fit: Fit, predictive: Predictive, level: float = 0.9) -> float:
     """Share of the observed counts within the predictive band of that level."""
     counts = fit.problem.counts
-    low, high = np.quantile(predictive.counts, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    low, high = bands(predictive.counts, [0.5 - level / 2, 0.5 + level / 2])
     good = ~np.isnan(counts)
     return float(((counts >= low) & (counts <= high))[good].mean())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import jax
@@ -25,6 +26,9 @@ from lpm.model import Model
 from lpm.observe import Observable
 from lpm.settings import Calendar
 from lpm.world import World
+
+AT_ONCE = 2  # realizations of a large world: one alone does not keep two cores busy throughout
+LARGE = 10_000  # agents from which on each realization is a call of its own: a loop would compile for each number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,7 +143,7 @@ class Simulator:
 
     def curves(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """Expected counts of each realization, (realizations, n) float64."""
-        return np.asarray(_curves(self.plan, _device(z), *self.arguments, keys), np.float64)
+        return self.at_each(np.broadcast_to(z, (keys.words.shape[0], len(z))), keys)
 
     def tangents(self, z: np.ndarray, keys: random.Key) -> tuple[np.ndarray, np.ndarray]:
         """The same with their derivatives by z, (realizations, size, n) float64, in forward mode: one primal run."""
@@ -153,7 +157,20 @@ class Simulator:
 
     def at_each(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """One realization at each of several z: (draws, size) and as many keys to (draws, n) float64."""
-        return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
+        if self.agents < LARGE:
+            return np.asarray(_at_each(self.plan, _device(z), *self.arguments, keys), np.float64)
+
+        def one(i: int) -> np.ndarray:
+            key = jax.tree.map(lambda leaf: leaf[i], keys)
+            return np.asarray(_one(self.plan, _device(z[i]), *self.arguments, key), np.float64)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return np.array(list(pool.map(one, range(len(z)))))
+
+    @property
+    def agents(self) -> int:
+        """Of the world."""
+        return int(self.arguments[1].fixed["id"].shape[0])
 
 
 def simulator(problem: Problem) -> Simulator | Logged:
@@ -194,8 +211,8 @@ def _expected(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, k
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _curves(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, keys: random.Key) -> jax.Array:
-    return jax.lax.map(lambda key: _expected(plan, z, tree, state, operators, key, None), keys)
+def _one(plan: Plan, z: jax.Array, tree: Any, state: Any, operators: Any, key: random.Key) -> jax.Array:
+    return _expected(plan, z, tree, state, operators, key, None)
 
 
 @functools.partial(jax.jit, static_argnums=0)

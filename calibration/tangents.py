@@ -11,6 +11,8 @@ parameter: for p parameters the variance is p times smaller than that of as many
 (Plackett & Burman 1946, Biometrika 33). With A a share of the posterior's root, all directions move the counts about
 as much, and what the data hardly constrain is moved far. Terms of second order cancel.
 
+A share reported multiplies the counts of its stream: its derivative is known from these, and no simulation is moved.
+
 The posterior is the one that a single epidemic of the world's own size would leave: in a sample, whose chance is larger
 than that of the data's own epidemic, steps are longer.
 """
@@ -20,10 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lpm.calibration import likelihoods
 from lpm.calibration.history import Logged
+from lpm.calibration.parameters import forward, slices
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, Simulator, of_streams
 from lpm.kernels import random
@@ -61,24 +65,47 @@ def tangents(
                 'follows; write Problem(..., rule="differences")'
             )
         return machine.tangents(z, keys)
-    size, number = problem.size, keys.words.shape[0]
     axes = np.diag(FIRST * prior_deviation(problem.parameters)) if axes is None else axes
-    rows = signs(size, number)
+    known, number = shares(problem, z), keys.words.shape[0]
+    moved = np.flatnonzero(~known.any(1))
+    if not len(moved):
+        here = machine.curves(z, keys)
+        return here, here[:, None] * known
+    # The root of the moved parameters' part of what the axes are a root of.
+    axes = np.linalg.cholesky((axes @ axes.T)[np.ix_(moved, moved)])
+    rows = signs(len(moved), number)
     each = len(rows) // number
-    points = rows @ axes.T
+    points = np.zeros((len(rows), problem.size))
+    points[:, moved] = rows @ axes.T
     place = np.repeat(np.arange(number), each)
     place = np.concatenate([np.arange(number), place, place])
     curves = machine.at_each(
-        np.concatenate([np.broadcast_to(z, (number, size)), z + points, z - points]),
+        np.concatenate([np.broadcast_to(z, (number, problem.size)), z + points, z - points]),
         jax.tree.map(lambda leaf: leaf[place], keys),
     )
     here, plus, minus = np.split(curves, [number, number + len(rows)])
     # Each row's share of the least-squares estimate, times the realizations, so that their mean is the estimate.
-    shares = number * rows @ np.linalg.inv(rows.T @ rows) @ np.linalg.inv(axes)
+    weights = number * rows @ np.linalg.inv(rows.T @ rows) @ np.linalg.inv(axes)
     up, down = _of_each(likelihoods.stabilised, problem, dispersions, np.stack([plus, minus]))
     slope = _of_each(likelihoods.stabilised_slope, problem, dispersions, here)
-    of_rows = np.einsum("kp,kn->kpn", shares, (up - down) / 2).reshape(number, each, size, -1).sum(1)
-    return here, of_rows / slope[:, None]
+    of_rows = np.einsum("kp,kn->kpn", weights, (up - down) / 2).reshape(number, each, len(moved), -1).sum(1)
+    found = here[:, None] * known
+    found[:, moved] = of_rows / slope[:, None]
+    return here, found
+
+
+def shares(problem: Problem, z: np.ndarray) -> np.ndarray:
+    """d log X / dz, (size, n), of parameters that are nothing but a stream's share reported; 0 for all others."""
+    found, at = np.zeros((problem.size, len(problem.counts))), 0
+    places = dict(zip((each.name for each in problem.parameters), slices(problem.parameters), strict=True))
+    for each in problem.streams:
+        for parameter in problem.parameters:
+            if parameter.targets == (f"observation.{each.name}.reporting",):
+                own = jnp.asarray(z[places[parameter.name]], jnp.float32)
+                slope = jax.grad(lambda value, p=parameter: jnp.log(forward(p, value)).sum())(own)
+                found[places[parameter.name], at : at + each.values.size] = np.asarray(slope)[:, None]
+        at += each.values.size
+    return found
 
 
 def _of_each(
@@ -97,7 +124,8 @@ def cost(problem: Problem, realizations: int) -> int:
     """Simulations that `tangents` takes, a direction of a derivative counted as one."""
     if problem.rule != "differences":
         return realizations * (1 + problem.size)
-    return realizations + 2 * len(signs(problem.size, realizations))
+    moved = problem.size - int(shares(problem, np.zeros(problem.size)).any(1).sum())
+    return realizations + (2 * len(signs(moved, realizations)) if moved else 0)
 
 
 def signs(size: int, realizations: int) -> np.ndarray:

@@ -29,7 +29,7 @@ class Start:
         reason: of a dropped start.
         score: minus the log of likelihood times prior at the end, under seeds that all starts share; inf if dropped.
         dispersions: at the end, one for each stream.
-        jacobian: (n, size) dm / dz near the end, averaged over iterations; None if there is none.
+        jacobian: (n, size) d log(m + 1) / dz near the end, averaged over iterations; None if there is none.
         history: of each iteration (misfit, squared step, squared step from chance).
     """
 
@@ -130,7 +130,7 @@ class Sample:
     """What the fit of a sample of the population tells that of everybody.
 
     Args:
-        jacobian: (n, size) dm / dz at its end; None if it had none.
+        jacobian: (n, size) d log(m + 1) / dz at its end; None if it had none.
         curves: (realizations, n) expected counts there, scaled up.
         share: of everybody's agents.
     """

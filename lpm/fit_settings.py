@@ -159,6 +159,7 @@ class CalibrateSection:
         realizations: simulated at each point.
         coarse: agents of a sample that is fitted first, from all starts; the best is then gone on from with everybody.
         coarse_realizations: simulated of the sample at each point.
+        coarse_iterations: of the sample, at most; as many as of everybody if left out.
         starts: from the prior.
         iterations: at most, of each start.
         budget: most simulations in all; a direction of a derivative counts as one.
@@ -179,6 +180,7 @@ class CalibrateSection:
     realizations: Annotated[int, Number(2, 100_000)] = 32
     coarse: Positive | None = None
     coarse_realizations: Annotated[int, Number(2, 100_000)] = 32
+    coarse_iterations: Positive | None = None
     starts: Positive = 4
     iterations: Positive = 25
     budget: Positive | None = None

@@ -27,6 +27,8 @@ import xarray as xr
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
+from lpm.calibration.posterior import bands as quantiles  # noqa: E402
+
 DATA = ROOT / "lpm" / "data" / "nyc_admissions_weekly.csv"
 RESULT = ROOT / "benchmarks" / "results" / "nyc.json"
 PICTURE = ROOT / "docs" / "images" / "nyc-2020-fit.png"
@@ -39,7 +41,7 @@ def bands(fit: Path, stream: str) -> pd.DataFrame:
     """Observed count and predictive band of each week and borough."""
     seen = xr.open_zarr(fit / "fit.zarr", group="posterior_predictive", consolidated=False)[stream].isel(chain=0)
     time_dim, region_dim = (dim for dim in seen.dims if dim != "draw")
-    low, middle, high = np.quantile(seen.values, [0.5 - LEVEL / 2, 0.5, 0.5 + LEVEL / 2], axis=0)
+    low, middle, high = quantiles(seen.values, [0.5 - LEVEL / 2, 0.5, 0.5 + LEVEL / 2])
     weeks = pd.to_datetime(seen[time_dim].values)
     regions = [str(each) for each in seen[region_dim].values]
     observed = pd.read_csv(DATA, parse_dates=["week_start"]).set_index(["week_start", "region"])[stream]

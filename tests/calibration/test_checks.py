@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lpm import calibration
-from lpm.calibration import checks, page, picture
+from lpm.calibration import checks, page, picture, posterior
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
 from tests.calibration import growth
@@ -91,3 +91,11 @@ def test_a_recovery_that_misses_by_far_is_a_doubt_with_its_name() -> None:
     doubts = [each.text for each in checks._of_recovery(found, "made from the fit") if each.level]
     assert len(doubts) == 1
     assert "number 4 missed b by 3.4 posterior deviations" in doubts[0]
+
+
+def test_bands_of_few_draws_hold_what_they_say() -> None:
+    """Of 20,000 new counts 90 % lie in bands of 24 draws each: 2 % for interpolation and chance, not 7 %."""
+    rng = np.random.default_rng(5)
+    low, high = posterior.bands(rng.gamma(4.0, 10.0, (24, 20_000)), [0.05, 0.95])
+    fresh = rng.gamma(4.0, 10.0, 20_000)
+    assert ((fresh >= low) & (fresh <= high)).mean() == pytest.approx(0.9, abs=0.02)

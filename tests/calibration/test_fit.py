@@ -206,3 +206,36 @@ def test_a_covariance_of_many_samples_is_theirs_and_of_few_is_shrunk() -> None:
     few = many[:3] - many[:3].mean(0)
     found = objective.shrunk_covariance([few])
     np.testing.assert_allclose(found, np.diag(np.diag(found)))
+
+
+def test_realizations_of_large_worlds_are_simulated_one_by_one_to_the_same_bits(
+    epidemic: calibration.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether realizations are calls of their own or one compiled loop."""
+    machine, z, seeds = simulator(epidemic), np.array([[-1.0, -1.0], [-1.2, -0.9], [-1.0, -1.0]]), keys(3, 0, 3)
+    looped = machine.at_each(z, seeds)
+    monkeypatch.setattr("lpm.calibration.problem.LARGE", 0)
+    np.testing.assert_array_equal(machine.at_each(z, seeds), looped)
+    np.testing.assert_array_equal(machine.curves(z[0], seeds)[[0, 2]], looped[[0, 2]])
+    assert len(np.unique(looped[:, 10])) == 3
+
+
+def test_everybody_goes_on_from_a_sample_s_start_or_end_whichever_is_nearer_to_the_data() -> None:
+    """Of a sample stopped after an iteration, whose data are those of all or of another epidemic."""
+    data = growth.problem()
+    direct = calibration.fit(data, realizations=2, starts=2)
+    assert direct.starts[0].z.shape == (2,)
+    away, cost = fitting.nearer(data, np.stack([direct.z + 2, direct.z, direct.z - 2]), 2, seed=0)
+    np.testing.assert_array_equal(away, direct.z)
+    assert cost == 6
+    for factor in (1, 30):
+        sample = with_counts(data, factor * data.counts)
+        found = calibration.coarse_to_fine(
+            sample, data, coarse_iterations=1, realizations=2, coarse_realizations=2, starts=1
+        )
+        assert found.coarse is not None
+        (start,) = found.coarse.starts
+        assert start.verdict == "out of iterations"
+        expected, _ = fitting.nearer(data, np.stack([start.first, found.coarse.z]), 2, seed=0)
+        np.testing.assert_array_equal(found.starts[0].first, expected)
+        assert (np.abs(found.z - direct.z) < 0.1 * np.sqrt(np.diag(direct.covariance))).all()

@@ -38,7 +38,7 @@ def test_contacts_follow_mobility(problem: Problem) -> None:
 
 
 def test_a_covariate_that_is_not_there_is_told() -> None:
-    folder = "calibrate.parameters.3.covariate"
+    folder = "calibrate.parameters.1.covariate"
     for change, said in ((f"{folder}.file=none.csv", "in none of"), (f"{folder}.column=mobile", "write `mobility`")):
         chosen = load("nyc-2020-fit", ["settings.people.agents=17600", change])
         with pytest.raises(InputError, match=said):

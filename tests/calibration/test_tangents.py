@@ -11,6 +11,9 @@ from lpm.calibration.objective import mean_jacobian, moments
 from lpm.calibration.problem import keys, simulator
 from lpm.config import build_world, load
 from lpm.errors import InputError
+from lpm.settings import Calendar
+from lpm.worlds import sir
+from lpm.worlds.contacts import Contacts
 from tests.calibration import growth
 from tests.calibration.test_fit import regression
 
@@ -76,3 +79,27 @@ def test_a_config_that_frees_what_no_rule_follows_is_told_to_take_differences() 
         setup.problem_of(load("nyc-2020-fit", [*words, "calibrate.derivatives=cavity"]), world)
     for other in ("calibrate.derivatives=differences", "calibrate.method=ensemble"):
         setup.problem_of(load("nyc-2020-fit", [*words, other]), world)
+
+
+def test_the_derivative_by_a_share_reported_is_exact() -> None:
+    """Where simulations that are moved differ by chance, that of what is reported has none, and costs none."""
+    share = calibration.Parameter("reported", ("observation.incidence.reporting",), 0, 1)
+    world = sir.build(
+        sir.Settings(agents=500, contacts=Contacts("well_mixed"), transmission=0.9, initial=0.02), Calendar(12)
+    )
+    rate = calibration.Parameter("transmission", ("transmission",), 0.1, 4)
+    stream = calibration.Stream(
+        "incidence", world.observables[0], np.arange(12), 1, np.ones((12, 1)), likelihood="poisson"
+    )
+    problem = calibration.Problem(world, Calendar(12), (rate, share), (stream,), rule="differences")
+    z, seeds = np.array([-1.0, 0.3]), keys(2, 0, 4)
+    curves, found = tangents.tangents(problem, simulator(problem), z, seeds, (1.0,))
+    reported = 1 / (1 + np.exp(-z[1]))
+    np.testing.assert_allclose(found[:, 1], (1 - reported) * curves, rtol=1e-5)
+    exact = simulator(problem).tangents(z, seeds)[1]
+    np.testing.assert_allclose(found[:, 1], exact[:, 1], rtol=1e-4, atol=1e-4)
+    assert tangents.cost(problem, 4) == 4 + 2 * 4
+    alone = calibration.Problem(world, Calendar(12), (share,), (stream,), rule="differences")
+    assert tangents.cost(alone, 4) == 4
+    again = tangents.tangents(alone, simulator(alone), z[1:], seeds, (1.0,))[1]
+    assert again.shape == (4, 1, 12)
