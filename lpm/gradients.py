@@ -17,10 +17,9 @@ from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import LOG_PROBABILITY, simulate
 from lpm.errors import InputError
 from lpm.kernels import random, shadows
-from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable
-from lpm.state import State
+from lpm.state import State, integer_arrays
 from lpm.world import World
 
 Method = shadows.Rule | Literal["differences"]
@@ -254,28 +253,13 @@ def check_gradient(
             for key, estimate in estimates.items()
             if _grows(found.values[key].mean(0), estimate.mean(0))
         ]
-    integers = _integers(world.state)
+    integers = integer_arrays(world.state)
     if integers and any(each.verdict in ("off", "cut") for each in comparisons):
         warnings.append(
             f"{', '.join(integers)} of the agents: integers carry no derivative. If events change them and chances "
             "depend on them, make them `Stages`, or floats by `lpm.kernels.stages.amount`"
         )
     return GradientCheck(tuple(comparisons), tuple(warnings), rule, realizations)
-
-
-def _integers(state: State) -> list[str]:
-    """The agents' arrays that no derivative passes through.
-
-    >>> from lpm import initial_state
-    >>> _integers(initial_state({"wealth": jnp.ones(3), "age": jnp.zeros(3, jnp.uint8)}))
-    ['age']
-    """
-    arrays = {name: each for name, each in state.agents.items() if not isinstance(each, Stages)}
-    return [
-        name
-        for name, each in arrays.items()
-        if any(not jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(each))
-    ]
 
 
 def named_entries(params: Any) -> dict[str, Any]:
