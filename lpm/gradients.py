@@ -17,10 +17,9 @@ from lpm.engine import LOG_PROBABILITY, simulate
 from lpm.entries import directions_of, followed, nearest
 from lpm.errors import InputError
 from lpm.kernels import random, shadows
-from lpm.kernels.stages import Stages
 from lpm.model import Model
 from lpm.observe import Observable
-from lpm.state import State
+from lpm.state import State, integer_arrays
 from lpm.world import World
 
 Method = shadows.Rule | Literal["differences"]
@@ -271,7 +270,7 @@ def check_gradient(
             for key, estimate in estimates.items()
             if _grows(found.values[key].mean(0), estimate.mean(0))
         ]
-    integers = _integers(world.state)
+    integers = integer_arrays(world.state)
     if integers and any(each.verdict in ("off", "cut") for each in comparisons):
         remarks.append(
             f"{', '.join(integers)} of the agents: integers carry no derivative. If events change them and chances "
@@ -280,21 +279,6 @@ def check_gradient(
     clustered = clustering.warning_of(world.state) if rule == "cavity" else None
     remarks += [clustered] if clustered else []
     return GradientCheck(tuple(comparisons), tuple(remarks), rule, realizations)
-
-
-def _integers(state: State) -> list[str]:
-    """The agents' arrays that no derivative passes through.
-
-    >>> from lpm import initial_state
-    >>> _integers(initial_state({"wealth": jnp.ones(3), "age": jnp.zeros(3, jnp.uint8)}))
-    ['age']
-    """
-    arrays = {name: each for name, each in state.agents.items() if not isinstance(each, Stages)}
-    return [
-        name
-        for name, each in arrays.items()
-        if any(not jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(each))
-    ]
 
 
 def _observed(world: World, names: Sequence[str] | None) -> tuple[Observable, ...]:

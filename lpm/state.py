@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lpm.kernels.stages import Stages
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +73,17 @@ def initial_state(
     if "id" not in fixed and lengths:
         fixed["id"] = jnp.arange(next(iter(lengths.values())), dtype=jnp.uint32)
     return State(jnp.int32(0), dict(agents), dict(env or {}), fixed)
+
+
+def integer_arrays(state: State) -> list[str]:
+    """The agents' entries that no derivative passes through, `Stages` apart.
+
+    >>> integer_arrays(initial_state({"wealth": jnp.ones(3), "age": jnp.zeros(3, jnp.uint8)}))
+    ['age']
+    """
+    arrays = {name: each for name, each in state.agents.items() if not isinstance(each, Stages)}
+    return [
+        name
+        for name, each in arrays.items()
+        if any(not jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(each))
+    ]
