@@ -82,6 +82,7 @@ def begin(ranks: Ranks) -> None:
                 ranks.rank,
                 local_device_ids=_own_gpu(neighbours),
                 heartbeat_timeout_seconds=int(min(SILENT, distributed.patience())),
+                shutdown_timeout_seconds=int(distributed.patience()),  # the first draws a picture at the end
             )
         except RuntimeError as error:
             raise InputError(
