@@ -2,8 +2,10 @@
 
 school: influenza in a boarding school, 1978, as SIR, under each likelihood. latent: the same as SEIR with a free latent
 period. recovery, adam, rejection: SEIR epidemics with known parameters, drawn from the prior, by each method.
-network: SEIR epidemics over a random network, a sample fitted first. hagelloch: measles in a village, by the ensemble
-smoother (needs LPM_DATA_DIR). Each part is saved by its name in benchmarks/results/calibration.json.
+network: SEIR epidemics of a million agents over a random network, a sample fitted first. weekly: the same with the
+contacts of twelve weeks unknown besides. coverage: smaller ones, many times, with parameters from the prior. hagelloch:
+measles in a village, by the ensemble smoother (needs LPM_DATA_DIR). Each part is saved by its name in
+benchmarks/results/calibration.json.
 """
 
 from __future__ import annotations
