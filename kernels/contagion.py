@@ -136,11 +136,11 @@ def infections(
         return bits.evenly(lambda part: random.happens(draw(part), limit_of(part)) & who.value[part], n)
 
     table = _table(classes, layers, susceptibility, outside)
-    if table is None:
+    network = layers[0].network if layers else None
+    if table is None or not isinstance(network, graph.Graph):
         limit_of = _limit_of(classes, layers, susceptibility, outside)
         value = of_all(limit_of)
     else:
-        network = layers[0].network
         words = ranks.exchange_flags(classes[0][0], network.halo)
 
         def by_counts() -> Callable[[slice], jax.Array]:

@@ -53,7 +53,7 @@ def listed(words: jax.Array) -> Listed:
     each = lax.population_count(words)
     some = each > 0
     begin, holding = _sums_before(each, some.astype(jnp.uint32))
-    ordered = {"mode": "promise_in_bounds", "indices_are_sorted": True}
+    ordered: Any = {"mode": "promise_in_bounds", "indices_are_sorted": True}
     first = jnp.where(some, jnp.uint32(1) << (begin & 31), 0)
     marks = bits.settle(jnp.zeros_like(words).at[(begin >> 5).astype(jnp.int32)].add(first, **ordered))
     # Of all words before which as many others are held, the last one holds somebody: the others are empty.

@@ -11,13 +11,12 @@ from lpm.networks import erdos_renyi
 from lpm.networks import graph as tables
 
 
-@pytest.mark.parametrize("n", [1, 31, 32, 33, 2_000, 70_001])
-@pytest.mark.parametrize("share", [0.0, 0.002, 0.3, 1.0])
-def test_answers_are_those_of_asking_everybody(n, share):
+@pytest.mark.parametrize("n", [1, 32, 33, 70_001])
+def test_answers_are_those_of_asking_everybody(n):
     rng = np.random.default_rng(n)
-    flags = (rng.random(n) < share).astype(np.uint8)
     bounds = [0, *sorted(rng.integers(0, n + 1, 3).tolist()), n]
     answer = rng.integers(0, 2, (4, n)).astype(np.uint8)
+    which = np.searchsorted(bounds[1:], np.arange(n), side="right")
 
     @jax.jit
     def ask(flags, answer):
@@ -25,10 +24,11 @@ def test_answers_are_those_of_asking_everybody(n, share):
         yes = flagged.decided(found, bounds, lambda which, agents: answer[which, agents], 256)
         return found.number, bits.unpack(yes, n)
 
-    number, yes = ask(flags, answer)
-    which = np.searchsorted(bounds[1:], np.arange(n), side="right")
-    assert int(number) == flags.sum()
-    np.testing.assert_array_equal(yes, flags & answer[which, np.arange(n)])
+    for share in (0.0, 0.002, 0.3, 1.0):
+        flags = (rng.random(n) < share).astype(np.uint8)
+        number, yes = ask(flags, answer)
+        assert int(number) == flags.sum()
+        np.testing.assert_array_equal(yes, flags & answer[which, np.arange(n)])
 
 
 def test_flags_are_found_by_their_number_across_empty_words():
@@ -48,22 +48,21 @@ def test_flags_are_found_by_their_number_across_empty_words():
 
 
 @pytest.mark.parametrize("by_agent", [False, True])
-@pytest.mark.parametrize("rate", [0.0, 0.03, 0.5, 40.0])
-@pytest.mark.parametrize("infectious", [0.0, 0.001, 0.2, 1.0])
-def test_few_are_asked_and_the_infected_are_the_same(by_agent, rate, infectious):
+def test_few_are_asked_and_the_infected_are_the_same(by_agent):
     n = 5_003
     network, _ = tables(erdos_renyi(n, 6.0, seed=3), by_agent=by_agent)
     rng = np.random.default_rng(1)
-    words = bits.pack(jnp.asarray(rng.random(n) < infectious, jnp.uint8))
     who = jnp.asarray(rng.random(n) < 0.7, jnp.uint8)
-    ids = jnp.arange(n, dtype=jnp.uint32)
-    table = random.threshold(1 - jnp.exp(-rate * jnp.arange(network.most + 1, dtype=jnp.float32)))
-    draw = random.drawn(random.key(5), ids)
-    counts = graph.neighbour_counts(words, network)
-    expected = random.happens(draw(slice(None)), table[counts]) & who
-    few = jax.jit(lambda words, network: graph.infected(draw, who, words, table, network))
-    np.testing.assert_array_equal(few(words, network), expected)
-    assert (int(expected.sum()) > 0) == (rate > 0 and infectious > 0)
+    draw = random.drawn(random.key(5), jnp.arange(n, dtype=jnp.uint32))
+    few = jax.jit(lambda words, table, network: graph.infected(draw, who, words, table, network))
+    for rate in (0.0, 0.03, 0.5, 40.0):
+        table = random.threshold(1 - jnp.exp(-rate * jnp.arange(network.most + 1, dtype=jnp.float32)))
+        for infectious in (0.0, 0.001, 0.2, 1.0):
+            words = bits.pack(jnp.asarray(rng.random(n) < infectious, jnp.uint8))
+            limits = table[graph.neighbour_counts(words, network).astype(jnp.int32)]
+            expected = random.happens(draw(slice(None)), limits) & who
+            np.testing.assert_array_equal(few(words, table, network), expected)
+            assert rate in (0.0, 0.03) or infectious in (0.0, 0.001) or int(expected.sum()) > 100
 
 
 @pytest.mark.parametrize("drawn", [False, True])
@@ -98,8 +97,9 @@ def test_nobody_is_missed_if_thresholds_do_not_grow():
     table = random.threshold(jnp.linspace(0.9, 0.1, network.most + 1).at[0].set(0.95))
     draw = random.drawn(random.key(1), jnp.arange(3_000, dtype=jnp.uint32))
     words = bits.pack(everybody)
-    expected = random.happens(draw(slice(None)), table[graph.neighbour_counts(words, network)])
-    np.testing.assert_array_equal(graph.infected(draw, everybody, words, table, network), expected)
+    expected = random.happens(draw(slice(None)), table[graph.neighbour_counts(words, network).astype(jnp.int32)])
+    few = jax.jit(lambda network: graph.infected(draw, everybody, words, table, network))
+    np.testing.assert_array_equal(few(network), expected)
 
 
 @pytest.mark.parametrize("n", [1, 32, 77])
