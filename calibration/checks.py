@@ -25,6 +25,7 @@ Belief = Literal["believe it", "believe it with care", "do not believe it"]
 UNLIKELY = 0.01  # a predictive p-value below it is a doubt
 GROSS = 1.5  # a misfit so many times the largest predicted is a reason not to believe the fit
 FAR_OFF, IMPOSSIBLE = 0.01, 0.001  # p-values of a recovery's intervals: a doubt, a reason not to believe
+FEW = 20  # intervals of recovered parameters below which their count is no evidence of its own
 MISSED = 3.0  # posterior deviations of a recovered parameter from the truth: a doubt
 STARTED_OFF = 2.0  # posterior deviations from the truth at which fits to synthetic data begin
 LOUD = 0.5  # chance in the simulations, in posterior deviations
@@ -308,6 +309,7 @@ def _of_recovery(found: Recovery | None, how: str) -> list[Finding]:
         return findings
     inside, number = int(((found.truth >= found.low) & (found.truth <= found.high)).sum()), found.truth.size
     text = f"of {len(found.truth)} data sets {how}, {inside} of {number} intervals of 90 % hold the truth"
+    text += "; so few tell little, `calibration: 50` more" if number < FEW else ""
     off = np.abs(found.error)
     if (off > MISSED).any():
         repeat, which = np.unravel_index(int(off.argmax()), off.shape)

@@ -15,12 +15,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from lpm.kernels import bits, hazards, random, score, shadows
 from lpm.kernels.bits import settle
 from lpm.kernels.shadows import Flow
 from lpm.kernels.stages import Indicator, Stages, check_kinds, event
+
+LEAST = 1e-30  # temperature, at which every choice is hard
 
 
 @jax.tree_util.register_dataclass
@@ -94,7 +97,8 @@ def choose(
     Args:
         word: (n,) uint32, from `random.words`.
         utilities: (options,) or (options, n) float32, finite; what is not on offer has one far below the others.
-        temperature: () or (n,) float32, above 0, in the unit of the utilities.
+        temperature: () or (n,) float32, above 0, in the unit of the utilities. In a compiled step one that is not is
+            taken for the least.
         among: who chooses; for a derivative, an indicator made by the function `among`.
         by: the stages, if there are utilities of each stage, (options, kinds), instead of each agent.
 
@@ -106,7 +110,7 @@ def choose(
     [1000, 731, 368]
     """
     _check_temperature("choose", temperature)
-    each = jnp.asarray(temperature, jnp.float32)
+    each = _at_least(temperature)
     if utilities.ndim == 1 and each.ndim == 1:
         utilities = jnp.broadcast_to(utilities[:, None], (utilities.shape[0], each.shape[0]))
     scaled = utilities / (each[None] if each.ndim else each)
@@ -131,17 +135,24 @@ def passes(
         word: (n,) uint32, from `random.words`.
         value: () or (n,) float32.
         threshold: () or (n,) float32.
-        temperature: () or (n,) float32, above 0, in the unit of the value.
+        temperature: () or (n,) float32, above 0, in the unit of the value. In a compiled step one that is not is taken
+            for the least.
         among: who can pass it; for a derivative, an indicator made by the function `among`.
         by: the stages, if there is a value of each stage, (kinds,), instead of each agent.
     """
     _check_temperature("passes", temperature)
-    chance = jax.nn.sigmoid((value - threshold) / temperature)
+    chance = jax.nn.sigmoid((value - threshold) / _at_least(temperature))
     return event(word, chance, among) if by is None else outcome(categorical(word, chance[None], among, by), 0)
 
 
+def _at_least(temperature: jax.Array | float) -> jax.Array:
+    """Temperatures, those that are not above 0 as the least: a compiled step can refuse none, and this one is hard."""
+    each = jnp.asarray(temperature, jnp.float32)
+    return jnp.where(each > LEAST, each, LEAST)
+
+
 def _check_temperature(function: str, temperature: jax.Array | float) -> None:
-    if isinstance(temperature, int | float) and not temperature > 0:
+    if not isinstance(temperature, jax.core.Tracer) and not np.all(np.asarray(temperature) > 0):
         raise ValueError(
             f"{function}: asked for a temperature above 0, got {temperature}; write a small one for a hard decision "
             "that has a derivative, or compare, which has none"

@@ -106,7 +106,8 @@ def meanings(found: GradientCheck) -> dict[str, str]:
     sentences = {
         "holds": f"slope within {SLOPE} of 1 and cosine at least {COSINE}, against differences with the same draws.",
         "off": f"wrong by more than that and its errors: the rule {found.rule!r} is no good approximation here. "
-        'Try another --rule, or for few parameters lpm.gradients.jacobian(..., method="differences").',
+        'For few parameters take lpm.gradients.jacobian(..., method="differences"), which is right for every model; '
+        "another --rule is rarely better (docs/gradients.md).",
         "cut": "zero where differences are not: on the way from parameter to observable something carries no "
         "derivative, such as a comparison, a rounding, or an Indicator made from plain values.",
         "unsure": f"its errors are too large to tell; {_how_many(found)}.",
@@ -121,12 +122,15 @@ def meanings(found: GradientCheck) -> dict[str, str]:
 
 
 def _how_many(found: GradientCheck) -> str:
-    """Realizations that would tell, errors falling with their square root."""
-    errors = [each.error for each in found.comparisons if each.verdict == "unsure" and math.isfinite(each.error)]
-    needed = found.realizations * max([2.0, *((error / DOUBTFUL) ** 2 for error in errors)])
-    if needed > 1000 or not errors:
-        return "too few such events happen: take more --agents, or leave it out"
-    return f"about --realizations {2 ** math.ceil(math.log2(needed))} would tell"
+    """Realizations that would tell, errors falling with their square root, of those that a thousand would tell."""
+    errors = [each.error for each in found.comparisons if each.verdict == "unsure"]
+    needed = [found.realizations * max(2.0, (error / DOUBTFUL) ** 2) for error in errors if math.isfinite(error)]
+    within = [number for number in needed if number <= 1000]
+    rest = "too few such events happen: take more --agents, or leave it out"
+    if not within:
+        return rest
+    told = f"about --realizations {2 ** math.ceil(math.log2(max(within)))} would tell"
+    return told if len(within) == len(errors) else f"{told} {len(within)} of them; of the others, {rest}"
 
 
 def _number(value: float, digits: int) -> str:

@@ -134,7 +134,7 @@ def study(
     command.study(file, out, task, resume, realizations, agents, Console(), split)
 
 
-@app.command("study-collect")
+@app.command("study-collect", hidden=True)  # the same as `lpm study collect`
 def study_collect(
     directory: Annotated[Path, typer.Argument(help="The --out of `lpm study`.")],
 ) -> None:

@@ -61,9 +61,9 @@ def warning_of(state: State) -> str | None:
     if not found or max(found) <= MOST:
         return None
     return (
-        f"clustered contacts: {100 * max(found):.0f} % of contacts meet each other; above {100 * MOST:.0f} % "
-        "derivatives by the rule cavity may be off by a third in size (docs/gradients.md); "
-        "hold them against differences with `check_gradient`, or take method='differences'"
+        f"clustered contacts: of the pairs of an agent's contacts {100 * max(found):.0f} % meet each other; above "
+        f"{100 * MOST:.0f} % derivatives by the rule cavity have the right shape, but may be up to a third too small "
+        "(docs/gradients.md); take lpm.gradients.jacobian(..., method='differences') where their size matters"
     )
 
 

@@ -217,7 +217,8 @@ def check_gradient(
     with timed(console, "Building the world"):
         world = build_world(chosen)
     calendar = chosen.run.calendar
-    headline(console, world.title, f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}")
+    about = f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}"
+    headline(console, chosen.title or world.title, about)
     for caution in world.cautions:
         say(console, f"Note: {caution}", style="yellow")
     found = check.checked(world, steps=calendar.steps, seed=chosen.run.seed, console=console, **wanted)

@@ -50,7 +50,8 @@ def wrong(base: Config, turned: Turned, method: str, draws: Draws | None) -> str
     except InputError as error:
         return f"with {turned.key} changed a little the base has a mistake: {error.problems[0]}"
     if ends is None:
-        what = "a key with dates at or below it" if turned.moves else "a key with numbers at or below it that are not 0"
+        numbers = "a key with numbers at or below it, not whole and not 0"
+        what = "a key with dates at or below it" if turned.moves else numbers
         example = "settings.schedule" if turned.moves else "settings.transmission"
         return f"asked for {what}, got {turned.key}; write for example `{example}`"
     if any(not equal(end.state, usual.state) for end, _ in ends):

@@ -170,11 +170,11 @@ TESTED = "set: {settings.interventions.testing: {screening: 0.1}}, "
         ("{}", "study.sensitivities: asked for settings, got none; write `over: [settings.transmission]`"),
         (
             "{over: [settings.nothing]}",
-            "over.0: asked for a key with numbers at or below it that are not 0, got settings.",
+            "over.0: asked for a key with numbers at or below it, not whole and not 0, got settings.",
         ),
         (
             "{over: [settings.schedule.0.contacts]}",
-            "over.0: asked for a key with numbers at or below it that are not 0",
+            "over.0: asked for a key with numbers at or below it, not whole and not 0",
         ),
         ("{shift: [settings.disease]}", "shift.0: asked for a key with dates at or below it, got settings.disease"),
         ("{over: [settings.transmission, settings.transmission]}", "over.1: got settings.transmission twice"),
