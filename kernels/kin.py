@@ -30,7 +30,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, graph, ranks
+from lpm.kernels import bits, graph, ranks, shadows
 
 
 @jax.tree_util.register_dataclass
@@ -69,11 +69,12 @@ def kin(
     """
 
     def contacts(flags: jax.Array) -> jax.Array:
-        return graph.neighbour_counts(bits.pack(flags.astype(jnp.uint8)), network).astype(jnp.float32)
+        counts = graph.neighbour_counts(bits.pack(flags.astype(jnp.uint8)), network)
+        return ranks.present(counts).astype(jnp.float32)
 
     before, after, every = contacts(susceptible), contacts(stayed), contacts(jnp.ones_like(stayed))
     escaped, waiting, *infect = (flags.astype(jnp.float32) for flags in (stayed, latent, *classes))
-    met = (contacts(who) * _mean(hazard) for who, hazard in zip(classes, hazards, strict=True))
+    met = (contacts(who) * shadows.mean_of(hazard) for who, hazard in zip(classes, hazards, strict=True))
     weight = sum(met, start=jnp.zeros_like(before)) * escaped
     others = jnp.maximum(every - 1, 0)
     pairs = [(weight * after, weight * others)]
@@ -84,7 +85,3 @@ def kin(
     kept = jnp.stack([*infectious_keep, latent_keep]) / jnp.maximum(susceptible_keep, 1e-3)
     nobody = jnp.array([*below[3:], below[2]]) == 0
     return Kin(jnp.minimum(share, 1) * others / jnp.maximum(after, 1), jnp.where(nobody, 1, kept))
-
-
-def _mean(hazard: jax.Array) -> jax.Array:
-    return ranks.sum(hazard.sum()) / ranks.everyone(hazard.shape[0]) if hazard.ndim else hazard
