@@ -103,17 +103,21 @@ def fitted(world: lpm.World) -> Problem:
     return Problem(world, Calendar(STEPS_FITTED), free, (stream,))
 
 
-Z, KEYS = np.array([-1.0, 0.5]), problem.keys(3, 0, 3)
+Z = np.array([-1.0, 0.5])
+
+
+def seeds() -> random.Key:
+    return problem.keys(3, 0, 3)  # not at once: devices of several processes join before JAX computes anything
 
 
 def simulations(machine: Simulator) -> dict[str, np.ndarray]:
     """All that a fit asks of a simulator, what it pulls back in turns."""
-    curves, tangents = machine.tangents(Z, KEYS)
+    curves, tangents = machine.tangents(Z, seeds())
     some = np.linspace(-1, 1, curves.size).reshape(curves.shape)
-    here, back = machine.pullback(Z, KEYS)
-    there, other = machine.pullback(Z + 0.2, KEYS)
+    here, back = machine.pullback(Z, seeds())
+    there, other = machine.pullback(Z + 0.2, seeds())
     pulled = np.stack([back(some), other(some), back(2 * some)])
-    plain = [machine.curves(Z, KEYS), curves, here, there, machine.at_each(np.stack([Z, Z + 0.2, Z]), KEYS)]
+    plain = [machine.curves(Z, seeds()), curves, here, there, machine.at_each(np.stack([Z, Z + 0.2, Z]), seeds())]
     return {"plain": np.stack(plain), "tangents": tangents, "pulled": pulled}
 
 
@@ -133,8 +137,8 @@ def calibrate(out: Path) -> None:
 
         def do(problems: dict[str, Problem]) -> None:
             of = {name: problem.simulator(each) for name, each in problems.items()}
-            found = {name: of[name].curves(Z, KEYS) for name in ("graph", "whole")}
-            np.savez(out / "fit.npz", **found, **simulations(of["mixed"]), again=of["graph"].curves(Z, KEYS))
+            found = {name: of[name].curves(Z, seeds()) for name in ("graph", "whole")}
+            np.savez(out / "fit.npz", **found, **simulations(of["mixed"]), again=of["graph"].curves(Z, seeds()))
 
         team.lead(do)
 
