@@ -10,7 +10,7 @@ import xarray as xr
 from lpm.calibration import problem
 from tests.laws.worlds import WORLDS
 from tests.ranks.launch import on_ranks
-from tests.ranks.program import KEYS, Z, fitted, simulations
+from tests.ranks.program import Z, fitted, seeds, simulations
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
@@ -55,7 +55,7 @@ def test_a_divided_population_is_simulated_as_on_one_process(tmp_path: Path) -> 
     done = on_ranks(2, "calibrate", str(tmp_path))
     assert done.returncode == 0, done.stderr
     expected = simulations(problem.simulator(fitted(WORLDS["sir_well_mixed"]())))
-    graph = problem.simulator(fitted(WORLDS["sir_on_a_graph"]())).curves(Z, KEYS)
+    graph = problem.simulator(fitted(WORLDS["sir_on_a_graph"]())).curves(Z, seeds())
     with np.load(tmp_path / "fit.npz") as found:
         np.testing.assert_array_equal(found["plain"], expected["plain"])
         for name in ("graph", "whole", "again"):
