@@ -24,7 +24,7 @@ from lpm.kernels import bits, ghosts, graph, groups, random, ranks, strata
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
-MANY = 200_000  # agents from whom on it is worth the compiler's time (3 s more) to ask few of them for their contacts
+MANY = 200_000  # agents from whom on it is worth the compiler's time to ask few of them for their contacts
 Network = graph.Graph | groups.Households | groups.Groups | strata.Mixing
 
 
