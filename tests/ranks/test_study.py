@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import xarray as xr
 
 from tests.ranks.launch import on_ranks
@@ -25,6 +26,7 @@ def test_a_study_on_two_ranks_has_the_answers_of_one_process(tmp_path: Path) -> 
         assert (other["committed"] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_scenario_with_other_agents_is_told_in_a_divided_study(tmp_path: Path) -> None:
     """The others are done; nobody waits."""
     more = town.STUDY.replace(

@@ -98,6 +98,7 @@ def test_days_in_intensive_care_follow_its_admissions_and_infections_do_not(done
     assert estimate > 0.3
 
 
+@pytest.mark.slow
 def test_the_rule_finds_what_differences_find(tmp_path: Path) -> None:
     """Infections and admissions by 24 realizations each: within 10 % and 3.3 standard errors of both (p = 0.001)."""
     base = CONFIG.replace("agents: 2000", "agents: 1000")
