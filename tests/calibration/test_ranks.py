@@ -26,6 +26,7 @@ SECTION = """calibrate:
   draws: 11
   checks: {recovery: 0, profiles: none}
 """
+DIRECT = SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
 MISTAKE = "  parameters: [{name: transmision, low: 0.2, high: 10}]\n"
 
 
@@ -34,7 +35,11 @@ def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, tmp_path: Path) -> 
     """To the bits: the estimate, its covariance, the draws and what they predict; told once."""
     file = tmp_path / "own.yaml"
     # Each sample of people is a program to compile, on every rank; derivatives that are carried are large ones.
-    section = SECTION + "  derivatives: differences\n" if how == "split" else SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
+    section = (
+        SECTION + "  derivatives: differences\n"
+        if how == "split"
+        else SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
+    )
     file.write_text(SCHOOL + section, "utf-8")
     for count in (1, 2):
         words = ("--split",) if how == "split" else ()
@@ -80,7 +85,9 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
 def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
     """All starts are dropped: an epidemic that dies out everywhere."""
     file = tmp_path / "own.yaml"
-    section = SECTION.replace("low: 0.2, high: 10", "low: 0.001, high: 0.002").replace("  coarse: 300\n  coarse_realizations: 9\n", "")
+    section = SECTION.replace("low: 0.2, high: 10", "low: 0.001, high: 0.002").replace(
+        "  coarse: 300\n  coarse_realizations: 9\n", ""
+    )
     file.write_text(f"{SCHOOL}{section}  derivatives: differences\n", "utf-8")
     done = on_ranks(2, "lpm", "calibrate", str(file), "--out", str(tmp_path / "fit"))
     assert done.returncode == 1
