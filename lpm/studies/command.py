@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 import lpm
 from lpm import directory, distributed
@@ -195,10 +194,10 @@ def collect_words(word: str, path: Path, console: Console) -> None:
 
 def collect(path: Path, console: Console) -> None:
     """Join a study's runs, write its answers and print the table."""
-    from lpm.studies import report
+    from lpm.studies import printed, report
 
     written = report.collect(path)
-    print_table(written, console)
+    printed.answers(written, console)
     lines = written.dataset.attrs["missing"].splitlines()
     if lines:
         say(console, f"{len(lines):,} of {len(written.about.units):,} runs are missing:", "yellow")
@@ -206,37 +205,12 @@ def collect(path: Path, console: Console) -> None:
             say(console, f"  {line}")
         if len(lines) > 20:
             say(console, f"  and {len(lines) - 20} more, all in {written.page}")
+    tables = [report.TABLE, report.COSTS, report.SENSITIVITY]
+    beside = ", ".join(name for name in tables if (path / name).exists())
     say(
         console,
-        f"Page     {written.page}\nTable    {written.table}\nAnswers  {written.answers}\nRuns     {written.store}",
+        f"Page     {written.page}\nTables   {path}: {beside}\nAnswers  {written.answers}\nRuns     {written.store}",
     )
-
-
-def print_table(written: object, console: Console) -> None:
-    """Medians of what is averted, a line for each scenario."""
-    from lpm.studies import markup, report
-    from lpm.studies.compare import summary
-
-    assert isinstance(written, report.Written)
-    dataset, about = report.shown(written.dataset, written.about)
-    console.print()
-    for outcome in about.outcomes:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column(outcome.label)
-        for head in ("median", outcome.word, "90 % of them"):
-            table.add_column(head, justify="right", no_wrap=True)
-        for place, name in enumerate(about.names):
-            whole = summary(dataset[outcome.id].values[place])
-            averted = summary(dataset[outcome.difference].values[place])
-            low, high = markup.number(averted.quantiles[1]), markup.number(averted.quantiles[5])
-            table.add_row(
-                name,
-                markup.number(whole.median),
-                markup.number(averted.median) if place else "",
-                f"{low} to {high}" if place and averted.n > 1 else "",
-            )
-        console.print(table)
-        console.print()
 
 
 def _task(text: str | None) -> tuple[int, int] | None:
@@ -257,16 +231,17 @@ def _free(path: Path) -> Path:
 
 
 def _lines(console: Console) -> Callable[[int, int], None]:
-    """A line for each twentieth of the runs."""
-    begun, first, said = 0.0, -1, -1  # the first run waits for the compiler
+    """A line for each twentieth of the runs, but no more than one in two seconds."""
+    begun, first, said, when = 0.0, -1, -1, 0.0  # the first run waits for the compiler
 
     def line(done: int, total: int) -> None:
-        nonlocal begun, first, said
+        nonlocal begun, first, said, when
+        now = time.perf_counter()
         if first < 0:
-            begun, first = time.perf_counter(), done
-        if 20 * done // total == said:
+            begun, first = now, done
+        if 20 * done // total == said or (now < when + 2 and done < total):
             return
-        said, gone = 20 * done // total, time.perf_counter() - begun
+        said, gone, when = 20 * done // total, now - begun, now
         each = gone / max(done - first, 1)
         left = f", {each:.2g} s each, {each * (total - done):.0f} s left" if done > first else ""
         say(console, f"{done:,} of {total:,} runs{left}", "dim")

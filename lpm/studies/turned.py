@@ -9,7 +9,7 @@ import numpy as np
 
 from lpm import config as configs
 from lpm.config import Config, build_world
-from lpm.entries import named_entries
+from lpm.entries import named_entries, nearest
 from lpm.errors import InputError
 from lpm.studies.dials import equal, labelled, small_world
 from lpm.studies.draws import Draws
@@ -49,6 +49,9 @@ def wrong(base: Config, turned: Turned, method: str, draws: Draws | None) -> str
         ends = ends_of(base, turned)
     except InputError as error:
         return f"with {turned.key} changed a little the base has a mistake: {error.problems[0]}"
+    unknown = None if ends else _unknown(base, turned.key)
+    if unknown:
+        return unknown
     if ends is None:
         numbers = "a key with numbers at or below it, not whole and not 0"
         what = "a key with dates at or below it" if turned.moves else numbers
@@ -74,6 +77,21 @@ def wrong(base: Config, turned: Turned, method: str, draws: Draws | None) -> str
             f"asked for derivatives by a rule, got {turned.key}, which turns {', '.join(followed)}, where a rule would "
             "say zero; write `method: differences` under sensitivities"
         )
+    return None
+
+
+def _unknown(base: Config, key: str) -> str | None:
+    """Where a key of settings leads nowhere: which of its names is wrong."""
+    value: Any = base.settings
+    above, *names = key.split(".")
+    for name in names:
+        if not dataclasses.is_dataclass(value) or isinstance(value, type):
+            return None
+        fields = {each.name.rstrip("_"): each.name for each in dataclasses.fields(value)}
+        if name not in fields:
+            known = tuple(fields)
+            return f"asked for one of the keys of {above}: {', '.join(known)}, got the unknown {name!r}; {nearest(name, known)}"
+        value, above = getattr(value, fields[name]), f"{above}.{name}"
     return None
 
 

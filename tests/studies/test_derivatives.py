@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
 import lpm
 from lpm.config import build_world, load
 from lpm.errors import InputError
-from lpm.studies import derivatives, plan, records, report, runs
+from lpm.studies import command, derivatives, plan, records, report, runs
 from tests.studies.town import CONFIG as TOWN
 from tests.studies.town import STEPS, Files, write
 
@@ -98,6 +99,15 @@ def test_days_in_intensive_care_follow_its_admissions_and_infections_do_not(done
     assert estimate > 0.3
 
 
+def test_the_command_prints_them_and_names_the_tables(done: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    command.collect(done.out, Console(width=100))
+    said = capsys.readouterr().out
+    assert said.count("for 1 % more of") == 4
+    for label in LABELS:
+        assert said.count(label) >= 4
+    assert f"Tables   {done.out}: answers.csv, sensitivity.csv" in " ".join(said.split("\n"))
+
+
 @pytest.mark.slow
 def test_the_rule_finds_what_differences_find(tmp_path: Path) -> None:
     """Infections and admissions by 24 realizations each: within 10 % and 3.3 standard errors of both (p = 0.001)."""
@@ -170,8 +180,13 @@ TESTED = "set: {settings.interventions.testing: {screening: 0.1}}, "
     [
         ("{}", "study.sensitivities: asked for settings, got none; write `over: [settings.transmission]`"),
         (
-            "{over: [settings.nothing]}",
-            "over.0: asked for a key with numbers at or below it, not whole and not 0, got settings.",
+            "{over: [settings.transmission.wrk]}",
+            "over.0: asked for one of the keys of settings.transmission: household, school, work, community, got the unknown 'wrk'; "
+            "write `work`",
+        ),
+        (
+            "{over: [settings.people]}",
+            "over.0: asked for a key with numbers at or below it, not whole and not 0, got set",
         ),
         (
             "{over: [settings.schedule.0.contacts]}",
