@@ -89,8 +89,8 @@ def _unknown(base: Config, key: str) -> str | None:
             return None
         fields = {each.name.rstrip("_"): each.name for each in dataclasses.fields(value)}
         if name not in fields:
-            known = tuple(fields)
-            return f"asked for one of the keys of {above}: {', '.join(known)}, got the unknown {name!r}; {nearest(name, known)}"
+            asked = f"asked for one of the keys of {above}: {', '.join(fields)}"
+            return f"{asked}, got the unknown {name!r}; {nearest(name, tuple(fields))}"
         value, above = getattr(value, fields[name]), f"{above}.{name}"
     return None
 

@@ -181,12 +181,12 @@ TESTED = "set: {settings.interventions.testing: {screening: 0.1}}, "
         ("{}", "study.sensitivities: asked for settings, got none; write `over: [settings.transmission]`"),
         (
             "{over: [settings.transmission.wrk]}",
-            "over.0: asked for one of the keys of settings.transmission: household, school, work, community, got the unknown 'wrk'; "
-            "write `work`",
+            "over.0: asked for one of the keys of settings.transmission: household, school, work, community, got the "
+            "unknown 'wrk'; write `work`",
         ),
         (
             "{over: [settings.people]}",
-            "over.0: asked for a key with numbers at or below it, not whole and not 0, got set",
+            "over.0: asked for a key with numbers at or below it, not whole and not 0",
         ),
         (
             "{over: [settings.schedule.0.contacts]}",
