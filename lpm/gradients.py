@@ -14,7 +14,7 @@ import numpy as np
 from lpm import clustering
 from lpm.agreement import FEWEST, VERDICTS, Comparison, Verdict, compare
 from lpm.engine import LOG_PROBABILITY, simulate
-from lpm.entries import directions_of, followed, nearest
+from lpm.entries import directions_of, followed, named_entries, nearest
 from lpm.errors import InputError
 from lpm.kernels import random, shadows
 from lpm.model import Model
@@ -263,6 +263,11 @@ def check_gradient(
             {key: value[:, number] for key, value in each.derivatives.items()} for each in (found, reference)
         )
         comparisons += [compare(name, key, estimates[key], references[key]) for key in estimates]
+        remarks += [
+            f"d {key} / d {name} is not a number: look on its way for a division by zero, or a logarithm or root of it"
+            for key, estimate in estimates.items()
+            if not np.isfinite(estimate).all()
+        ]
         if not any(each.any() for each in references.values()) and any(each.any() for each in estimates.values()):
             remarks.append(f"the change of {name} changed nothing: it may be rounded; give it a larger `change`")
         remarks += [
@@ -276,6 +281,9 @@ def check_gradient(
             f"{', '.join(integers)} of the agents: integers carry no derivative. If events change them and chances "
             "depend on them, make them `Stages`, or floats by `lpm.kernels.stages.amount`"
         )
+    left_out = [name for name in named_entries(world.params) if parameters is None and name not in found.parameters]
+    if left_out:
+        remarks.append(f"not checked, being zero: {', '.join(left_out)}; parameters are changed in proportion")
     clustered = clustering.warning_of(world.state) if rule == "cavity" else None
     remarks += [clustered] if clustered else []
     return GradientCheck(tuple(comparisons), tuple(remarks), rule, realizations)
