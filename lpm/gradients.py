@@ -27,7 +27,7 @@ CHANGE = 0.05  # h, if nothing else is said
 MANY = 300_000  # agents; from here on directions are followed in turn
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Jacobian:
     """Observed curves and their derivatives, realization by realization; take the mean over the first axis.
 
@@ -42,6 +42,11 @@ class Jacobian:
     values: dict[str, np.ndarray]
     derivatives: dict[str, np.ndarray]
     method: str
+
+    def __repr__(self) -> str:
+        realizations, records = next(iter(self.values.values())).shape[:2]
+        of = f"d ({', '.join(self.values)}) / d ({', '.join(self.parameters)})"
+        return f"Jacobian({of} by {self.method}: {realizations} × {records} steps)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +149,8 @@ def jacobian(
     >>> from lpm.worlds import sir
     >>> world = sir.build(sir.Settings(agents=300, contacts=sir.Contacts("well_mixed"), transmission=0.3), Calendar(10))
     >>> found = jacobian(world, ["transmission", "infectious_days"], steps=10, observables=["infectious"])
+    >>> found
+    Jacobian(d (infectious) / d (transmission, infectious_days) by cavity: 1 × 10 steps)
     >>> found.derivatives["infectious"].shape
     (1, 2, 10)
     """

@@ -71,22 +71,15 @@ def noises(cases: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _commit(name: str) -> str:
-    """The first letters of a commit, and whether files were changed."""
-    commit, _, changes = name.partition("+")
-    return commit[:10] + (f" with {changes}" if changes else "")
-
-
 def write(page: Path, results: dict[str, Any]) -> None:
     """Put the tables between the marks of a page."""
     cases = results.get("cases", {})
     if not cases:
         return
     about = results["machine"]
-    commits = dict.fromkeys(_commit(rule["commit"]) for case in cases.values() for rule in case["rules"].values())
     parts = [
         BEGIN,
-        f"Measured at {', '.join(commits)} with jax {about['versions'].get('jax', '')}.",
+        f"With jax {about['versions'].get('jax', '')}; results/accuracy.json beside the script has the commit of each.",
         summary(cases),
         "Noise of one realization: the standard deviation of its slope, the median over parameters and observables "
         "(differences of fourth order, with changes of 5 % to 20 %).",
