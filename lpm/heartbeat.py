@@ -1,8 +1,8 @@
 """Signs of life, so that a rank that works long is told from one that is lost.
 
 Every few seconds each rank tells the first that its process lives and how long it has waited for the others, and the
-first tells all of them: 2 (R - 1) messages of 16 bytes, by a thread of its own. A rank that is stopped, or whose node is
-gone, falls silent; one that goes on computing for ever does not.
+first tells all of them: 2 (R - 1) messages of 16 bytes, by a thread of its own. A rank that is stopped, or whose node
+is gone, falls silent; one that goes on computing for ever does not.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ LEAVING = 2.0  # seconds in which the others may leave too
 
 
 @contextlib.contextmanager
-def watched(
-    ranks: Ranks, patience: float, waited: Callable[[], float], lost: Callable[[str], None]
-) -> Iterator[None]:
+def watched(ranks: Ranks, patience: float, waited: Callable[[], float], lost: Callable[[str], None]) -> Iterator[None]:
     """Within `with`, ranks tell each other that they live. All enter it, and leave it, at about the same time.
 
     Args:
@@ -57,9 +55,7 @@ def watched(
 class _Heart:
     """What this rank tells and hears: the first rank of all others, these of the first alone."""
 
-    def __init__(
-        self, ranks: Ranks, patience: float, waited: Callable[[], float], lost: Callable[[str], None]
-    ) -> None:
+    def __init__(self, ranks: Ranks, patience: float, waited: Callable[[], float], lost: Callable[[str], None]) -> None:
         self.ranks, self.patience, self.waited, self.lost = ranks, patience, waited, lost
         self.pause = min(BEAT, patience / 10)
         others = range(1, ranks.count) if ranks.rank == 0 else (0,)
@@ -100,9 +96,8 @@ class _Heart:
         lost = [str(other) for other in late if self.waits[other] != LEFT]
         if lost:
             some = f"rank {lost[0]}" if len(lost) == 1 else f"ranks {', '.join(lost)}"
-            self.lost(
-                f"rank {self.ranks.rank} heard nothing of {some} for {self.patience:.0f} s: stopped, or its node is gone"
-            )
+            heard = f"rank {self.ranks.rank} heard nothing of {some} for {self.patience:.0f} s"
+            self.lost(f"{heard}: stopped, or its node is gone")
         elif self.ranks.rank == 0 and min(self.waited(), *self.waits.values()) > self.patience:
             self.lost(f"all {self.ranks.count} ranks have waited for each other for {self.patience:.0f} s")
 

@@ -1,0 +1,110 @@
+"""What two ranks gain in a study and a fit: simulations shared out among them, or the agents of each.
+
+python benchmarks/scaling/sharing.py [study fit] [--small]
+
+The study is `nyc-lockdown-dates`, the fit the first iteration of `nyc-2020-fit` and what follows it, both in a city of
+fewer people. Each rank has one core; beside them one process with one core, and one with two. A whole command is timed,
+from its start to its end, twice: the second time its programs were compiled before. That all ways give the same answers
+is checked. Results go to benchmarks/scaling/sharing.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from measure import bound
+
+RESULT = Path(__file__).with_name("sharing.json")
+ROOT = Path(__file__).parents[2]
+WAYS: dict[str, tuple[int, int, tuple[str, ...]]] = {  # ranks, cores, words
+    "one process, one core": (1, 1, ()),
+    "one process, two cores": (1, 2, ()),
+    "two ranks, simulations shared out": (2, 2, ()),
+    "two ranks, --split": (2, 2, ("--split",)),
+}
+
+
+def words(kind: str, small: bool) -> list[str]:
+    """The command, but for its directory and how its ranks share it out."""
+    agents = {"study": 10_000, "fit": 10_000} if small else {"study": 500_000, "fit": 100_000}
+    if kind == "study":
+        return ["study", "nyc-lockdown-dates", "--agents", str(agents[kind]), "--realizations", "2"]
+    settings = {"settings.people.agents": agents[kind], "calibrate.coarse": 0, "calibrate.realizations": 4}
+    settings |= {"calibrate.iterations": 1, "calibrate.draws": 8}
+    changes = [word for name, each in settings.items() for word in ("--set", f"{name}={each}")]
+    return ["calibrate", "nyc-2020-fit", *changes]
+
+
+def seconds(way: str, command: list[str], out: Path, cache: Path) -> float:
+    """What the command takes."""
+    ranks, cores, more = WAYS[way]
+    launcher = Path(sys.executable).with_name("mpirun")
+    start = [str(launcher), "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] if ranks > 1 else []
+    own = {"PYTHONPATH": str(ROOT), "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    own |= {"LPM_CACHE_DIR": str(cache)}
+    begun = time.perf_counter()
+    subprocess.run(
+        [*start, sys.executable, __file__, "--worker", str(cores), *command, *more, "--out", str(out)],
+        env=os.environ | own, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+    return time.perf_counter() - begun
+
+
+def answers(kind: str, out: Path) -> Any:
+    """What the command found, to compare."""
+    import numpy as np
+    import xarray as xr
+
+    if kind == "fit":
+        return np.array(json.loads((out / "fit.json").read_text("utf-8"))["z"])
+    found = xr.open_zarr(out / "results.zarr", consolidated=False).load()
+    return np.concatenate([found[name].values.reshape(-1).astype(float) for name in ("admissions", "deaths")])
+
+
+def main() -> None:
+    """Measure, print, save."""
+    import numpy as np
+    from machine import machine, save
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("kinds", nargs="*", default=["study", "fit"], help="study, fit or both, which is the default")
+    parser.add_argument("--small", action="store_true", help="few people, nothing saved")
+    asked = parser.parse_args()
+    result: dict[str, Any] = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    for kind in asked.kinds:
+        command = words(kind, asked.small)
+        found: dict[str, Any] = {"machine": machine(), "command": ["lpm", *command]}
+        with tempfile.TemporaryDirectory() as folder:
+            first = None
+            for way in WAYS:
+                outs = [Path(folder) / f"{way}, {number}" for number in (1, 2)]
+                taken = [seconds(way, command, out, Path(folder) / "cache") for out in outs]
+                found[way] = {"seconds": taken[1], "seconds_with_compiling": taken[0]}
+                print(f"{kind}, {way}: {taken[1]:.1f} s; the first time {taken[0]:.1f} s", flush=True)
+                its = answers(kind, outs[1])
+                first = its if first is None else first
+                if not np.array_equal(first, its):
+                    sys.exit(f"{kind}, {way}: asked for the answers of one process, got others")
+        result[kind] = found
+        if not asked.small:
+            save(RESULT, result)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        bound(int(sys.argv[2]))
+        sys.argv = ["lpm", *sys.argv[3:]]
+        from lpm.cli import main as command_line
+
+        command_line()
+    else:
+        main()
