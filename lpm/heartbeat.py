@@ -103,7 +103,8 @@ class _Heart:
 
     def leave(self) -> None:
         """Say that it is over, and take what the others say until they have too, so that no message is left behind."""
-        begun, told = time.monotonic(), set()
+        begun = time.monotonic()
+        told: set[int] = set()
         while time.monotonic() < begun + LEAVING:
             for other in self.silent.keys() - told:
                 if other not in self.sent or self.sent[other][0].Test():
