@@ -38,8 +38,8 @@ def words(kind: str, small: bool) -> list[str]:
     agents = {"study": 10_000, "fit": 10_000} if small else {"study": 500_000, "fit": 100_000}
     if kind == "study":
         return ["study", "nyc-lockdown-dates", "--agents", str(agents[kind]), "--realizations", "2"]
-    settings = {"settings.people.agents": agents[kind], "calibrate.coarse": 0, "calibrate.realizations": 4}
-    settings |= {"calibrate.iterations": 1, "calibrate.draws": 8}
+    settings = {"settings.people.agents": agents[kind], "calibrate.coarse": "null", "calibrate.realizations": 4}
+    settings |= {"calibrate.iterations": 1, "calibrate.draws": 10}
     changes = [word for name, each in settings.items() for word in ("--set", f"{name}={each}")]
     return ["calibrate", "nyc-2020-fit", *changes]
 
