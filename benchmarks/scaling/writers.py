@@ -1,11 +1,11 @@
-"""What writes snapshots fastest: zarr-python or tensorstore, by how hard they compress, on one and two processes.
+"""What writes snapshots fastest: zarr-python or tensorstore, one file or one in parts, on one and two processes.
 
 python benchmarks/scaling/writers.py [--megabytes M] [--runs R] [--small]
 
 Each process writes a file of its own with its part of M megabytes, as the ranks of a run do: stages of agents, which
 compress to a quarter, and wealth in single precision, which hardly does. Files are synchronized after each. What was
-written by one is read by the other and compared. Both compress with zstd; its level 0 is zarr's default and means 3.
-Where other programs run too, processor times alone say something. Results go to benchmarks/scaling/writers.json.
+written by one is read by the other and compared. Where other programs run too, processor times alone say
+something. Results go to benchmarks/scaling/writers.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import zarr
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 RESULT = Path(__file__).with_name("writers.json")
-LEVELS = (0, 1)  # of zstd
+PARTS = 8  # of a file that has parts
 KINDS = {"stage": np.uint8, "wealth": np.float32}
 
 
@@ -43,11 +43,11 @@ def data(kind: str, size: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One way to write: entries of a kind, compressed so hard, by a tool; `each` entries for each process."""
+    """One way to write: entries of a kind, a file in parts or not, by a tool; `each` entries for each process."""
 
     path: str
     kind: str
-    level: int
+    parts: int
     tool: str
     each: int
     dtype: np.dtype
@@ -95,13 +95,13 @@ def measured(folder: Path, processes: int, size: int, runs: int) -> list[dict[st
     from machine import spread
 
     rows = []
-    for kind, level, tool in itertools.product(KINDS, LEVELS, ("zarr", "tensorstore")):
+    for kind, parts, tool in itertools.product(KINDS, (1, PARTS), ("zarr", "tensorstore")):
         dtype = np.dtype(KINDS[kind])
-        each = size // processes // dtype.itemsize
-        rows.append(Row(str(folder / f"{kind}-{level}-{tool}"), kind, level, tool, each, dtype))
+        each = size // processes // dtype.itemsize // PARTS * PARTS
+        rows.append(Row(str(folder / f"{kind}-{parts}-{tool}"), kind, parts, tool, each, dtype))
         zarr.create_array(
-            rows[-1].path, shape=(runs + 1, processes * each), dtype=dtype, chunks=(1, each), fill_value=0,
-            compressors=[zarr.codecs.ZstdCodec(level=level)],
+            rows[-1].path, shape=(runs + 1, processes * each), dtype=dtype, chunks=(1, each // parts),
+            shards=(1, each) if parts > 1 else None, fill_value=0,
         )  # fmt: skip
     context = multiprocessing.get_context("spawn")
     together, told = context.Barrier(processes), context.Queue()
@@ -123,7 +123,7 @@ def measured(folder: Path, processes: int, size: int, runs: int) -> list[dict[st
         walls = [max(wall for wall, _ in moment) for moment in zip(*of_ranks, strict=True)]
         spent = [sum(cpu for _, cpu in moment) for moment in zip(*of_ranks, strict=True)]
         found.append(
-            {"kind": row.kind, "processes": processes, "level": row.level, "tool": row.tool}
+            {"kind": row.kind, "processes": processes, "parts": row.parts, "tool": row.tool}
             | {"ms": spread([1e3 * each for each in walls]), "processor_ms": spread([1e3 * each for each in spent])}
             | {"mb_a_second": size / 1e6 / spread(walls)["median"], "files": len(files) / (runs + 1)}
             | {"stored_share": sum(file.stat().st_size for file in files) / (runs + 1) / size}
@@ -148,7 +148,7 @@ def main() -> None:
             for found in measured(Path(folder), processes, 1_000_000 * asked.megabytes, asked.runs):
                 result["rows"].append(found)
                 print(
-                    f"{found['kind']}, {processes} processes, level {found['level']}, {found['tool']}: "
+                    f"{found['kind']}, {processes} processes, {found['parts']} parts, {found['tool']}: "
                     f"{found['ms']['median']:.0f} ms, {found['mb_a_second']:.0f} MB/s, processor "
                     f"{found['processor_ms']['median']:.0f} ms",
                     flush=True,
