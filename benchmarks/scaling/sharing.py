@@ -36,9 +36,9 @@ WAYS: dict[str, tuple[int, int, tuple[str, ...]]] = {  # ranks, cores, words
 
 def words(kind: str, small: bool) -> list[str]:
     """The command, but for its directory and how its ranks share it out."""
-    agents = {"study": 10_000, "fit": 10_000} if small else {"study": 1_000_000, "fit": 100_000}
+    agents = {"study": 10_000, "fit": 10_000} if small else {"study": 500_000, "fit": 100_000}
     if kind == "study":
-        return ["study", "nyc-lockdown-dates", "--agents", str(agents[kind]), "--realizations", "4"]
+        return ["study", "nyc-lockdown-dates", "--agents", str(agents[kind]), "--realizations", "2"]
     settings = {"settings.people.agents": agents[kind], "calibrate.coarse": "null", "calibrate.realizations": 2}
     settings |= {"calibrate.iterations": 1, "calibrate.draws": 10}
     changes = [word for name, each in settings.items() for word in ("--set", f"{name}={each}")]
