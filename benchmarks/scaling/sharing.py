@@ -1,12 +1,11 @@
-"""What two ranks gain in a study and a fit: simulations shared out among them, or the agents of each.
+"""What two ranks gain in a study: its runs shared out among them, or the agents of each.
 
-python benchmarks/scaling/sharing.py [study fit] [--small]
+python benchmarks/scaling/sharing.py [--agents N] [--realizations M] [--small]
 
-The study is `nyc-lockdown-dates`, the fit the first iteration of `nyc-2020-fit` and what follows it, both in a city of
-fewer people. Each rank has one core; beside them one process with one core, and one with two. A whole command is timed,
-from its start to its end, after another has compiled its programs and kept them, which does not help a population that
-is split: its programs are compiled each time. That all ways give the same answers is checked. Results go to
-benchmarks/scaling/sharing.json.
+The study is `nyc-lockdown-dates` in a city of fewer people. Each rank has one core; beside them one process with one
+core, and one with two. A whole command is timed, from its start to its end, after another has compiled its programs and
+kept them, which does not help a population that is split: its programs are compiled each time. That all ways give the
+same answers is checked. Results go to benchmarks/scaling/sharing.json.
 """
 
 from __future__ import annotations
@@ -29,20 +28,9 @@ ROOT = Path(__file__).parents[2]
 WAYS: dict[str, tuple[int, int, tuple[str, ...]]] = {  # ranks, cores, words
     "one process, one core": (1, 1, ()),
     "one process, two cores": (1, 2, ()),
-    "two ranks, simulations shared out": (2, 2, ()),
+    "two ranks, runs shared out": (2, 2, ()),
     "two ranks, --split": (2, 2, ("--split",)),
 }
-
-
-def words(kind: str, small: bool) -> list[str]:
-    """The command, but for its directory and how its ranks share it out."""
-    agents = {"study": 10_000, "fit": 10_000} if small else {"study": 500_000, "fit": 100_000}
-    if kind == "study":
-        return ["study", "nyc-lockdown-dates", "--agents", str(agents[kind]), "--realizations", "2"]
-    settings = {"settings.people.agents": agents[kind], "calibrate.coarse": "null", "calibrate.realizations": 2}
-    settings |= {"calibrate.iterations": 1, "calibrate.draws": 10}
-    changes = [word for name, each in settings.items() for word in ("--set", f"{name}={each}")]
-    return ["calibrate", "nyc-2020-fit", *changes]
 
 
 def seconds(way: str, command: list[str], out: Path, cache: Path) -> float:
@@ -60,13 +48,11 @@ def seconds(way: str, command: list[str], out: Path, cache: Path) -> float:
     return time.perf_counter() - begun
 
 
-def answers(kind: str, out: Path) -> Any:
-    """What the command found, to compare."""
+def answers(out: Path) -> Any:
+    """What the study found, to compare."""
     import numpy as np
     import xarray as xr
 
-    if kind == "fit":
-        return np.array(json.loads((out / "fit.json").read_text("utf-8"))["z"])
     found = xr.open_zarr(out / "results.zarr", consolidated=False).load()
     return np.concatenate([found[name].values.reshape(-1).astype(float) for name in ("admissions", "deaths")])
 
@@ -77,25 +63,25 @@ def main() -> None:
     from machine import machine, save
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kinds", nargs="*", default=["study", "fit"], help="study, fit or both, which is the default")
+    parser.add_argument("--agents", type=int, default=500_000)
+    parser.add_argument("--realizations", type=int, default=2)
     parser.add_argument("--small", action="store_true", help="few people, nothing saved")
     asked = parser.parse_args()
-    result: dict[str, Any] = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    for kind in asked.kinds:
-        command = words(kind, asked.small)
-        found: dict[str, Any] = {"machine": machine(), "command": ["lpm", *command]}
-        with tempfile.TemporaryDirectory() as folder:
-            cache = Path(folder) / "cache"
-            found["compiling, one core"] = seconds(next(iter(WAYS)), command, Path(folder) / "before", cache)
-            expected = answers(kind, Path(folder) / "before")
-            for way in WAYS:
-                found[way] = seconds(way, command, Path(folder) / way, cache)
-                print(f"{kind}, {way}: {found[way]:.1f} s", flush=True)
-                if not np.array_equal(expected, answers(kind, Path(folder) / way), equal_nan=True):
-                    sys.exit(f"{kind}, {way}: asked for the answers of one process, got others")
-        result[kind] = found
-        if not asked.small:
-            save(RESULT, result)
+    if asked.small:
+        asked.agents, asked.realizations = 10_000, 1
+    command = ["study", "nyc-lockdown-dates", "--agents", str(asked.agents), "--realizations", str(asked.realizations)]
+    found: dict[str, Any] = {"machine": machine(), "command": ["lpm", *command]}
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        found["compiling, one core"] = seconds(next(iter(WAYS)), command, Path(folder) / "before", cache)
+        expected = answers(Path(folder) / "before")
+        for way in WAYS:
+            found[way] = seconds(way, command, Path(folder) / way, cache)
+            print(f"{way}: {found[way]:.1f} s", flush=True)
+            if not np.array_equal(expected, answers(Path(folder) / way), equal_nan=True):
+                sys.exit(f"{way}: asked for the answers of one process, got others")
+    if not asked.small:
+        save(RESULT, found)
 
 
 if __name__ == "__main__":
