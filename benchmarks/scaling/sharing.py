@@ -11,7 +11,6 @@ same answers is checked. Results go to benchmarks/scaling/sharing.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
