@@ -17,6 +17,7 @@ from lpm.calibration.objective import DIED_OUT
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, keys, of_streams, simulator
 from lpm.calibration.task import Fit
+from lpm.errors import RunError
 
 LITTLE = 0.5  # posterior over prior deviation from which on something is called weakly identified
 NAMED = 0.3  # entries of a direction that are named
@@ -64,6 +65,9 @@ def predict(fit: Fit, count: int = 300, seed: int = 0, drawn: np.ndarray | None 
         count: draws; as many simulations, or sixteen times as many without epidemic chance.
         seed: of everything.
         drawn: (draws, size) z from elsewhere, such as a sampler, of which `count` are taken; those of Laplace if None.
+
+    Raises:
+        RunError: if all epidemics died out.
     """
     if drawn is None:
         drawn = draws(fit, count, seed)
@@ -77,6 +81,12 @@ def predict(fit: Fit, count: int = 300, seed: int = 0, drawn: np.ndarray | None 
     alive = simulated[:, good].sum(1) >= DIED_OUT * fit.problem.counts[good].sum()
     weight = alive.reshape(count, each).astype(np.float64)
     kept = weight.sum(1) > 0
+    if not kept.any():
+        raise RunError(
+            f"posterior predictive: asked for epidemics at {count} draws of the fit, got {count * each} simulations "
+            "that all died out; the fit is far from the data, or there are so few agents that chance decides: take "
+            "more iterations, a nearer start or more agents"
+        )
     total = (simulated * alive[:, None]).reshape(count, each, -1).sum(1)[kept]
     expected = total / weight.sum(1)[kept, None]
     counted = observed(fit.problem, fit.weights.dispersions, expected, np.random.default_rng(seed + 1))

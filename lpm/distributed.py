@@ -2,7 +2,8 @@
 
 All ranks do the same in the same order, and no call blocks where no signal reaches it. What one of them does for all
 (`first`), or each for itself (`each`), fails on all of them with the same error; a rank that waits for others longer
-than `LPM_PATIENCE` seconds ends them all.
+than `LPM_PATIENCE` seconds ends them all, or where their work is of unlike length (`apart`) one that hears nothing of
+another for as long.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from lpm import heartbeat
 from lpm.errors import InputError, LpmError
 
 T = TypeVar("T")
@@ -126,6 +128,7 @@ def _world() -> Ranks:
     world = MPI.COMM_WORLD
     if world.size == 1:
         return alone
+    patience()  # a mistake in it is told before anything begins
     return Ranks(world.rank, world.size, world.Dup(), world.Dup())
 
 
@@ -151,12 +154,20 @@ def ranks() -> Ranks:
 
 @contextlib.contextmanager
 def apart() -> Iterator[Ranks]:
-    """Within `with`, each rank simulates worlds of its own; yields the ranks that share the work out."""
+    """Within `with`, each rank simulates worlds of its own; yields the ranks that share the work out.
+
+    They wait for each other as long as all of them live, since some have more to do than others.
+    """
     global _apart
     found, before = ranks(), _apart
     _apart = True
+
+    def lost(why: str) -> None:
+        end_all(f"{why}. {_INTACT}", found)
+
     try:
-        yield found
+        with heartbeat.watched(found, patience(), _waited, lost):
+            yield found
     finally:
         _apart = before
 
@@ -242,25 +253,46 @@ def _laid(flat: np.ndarray, sets: tuple[int, ...], come: tuple[int, ...]) -> np.
     return np.concatenate([each.reshape(*sets, -1) for each in parts], axis=-1)
 
 
+_INTACT = "What was committed and the last checkpoint are intact: go on with --resume"
+_waits: dict[int, float] = {}  # when each thread that has been waiting for some time began to
+
+
 def patience() -> float:
-    """Seconds that a rank waits for the others."""
-    return float(os.environ.get("LPM_PATIENCE", PATIENCE))
+    """Seconds that a rank waits for the others.
+
+    Raises:
+        InputError: if LPM_PATIENCE is not a number above 0.
+    """
+    given = os.environ.get("LPM_PATIENCE", str(PATIENCE))
+    with contextlib.suppress(ValueError):
+        if float(given) > 0:
+            return float(given)
+    raise InputError(f"LPM_PATIENCE: asked for seconds, a number above 0, got {given!r}; write LPM_PATIENCE=600")
+
+
+def _waited() -> float:
+    """Seconds that this process has been waiting for other ranks; 0 if it does not."""
+    now = time.monotonic()
+    return now - min(_waits.copy().values(), default=now)
 
 
 def _wait(requests: list[Any], ranks: Ranks) -> None:
     """Until all requests are done; the other ranks may be compiling, so it may take a while."""
-    begun, turns = time.monotonic(), 0
-    while not all([request.Test() for request in requests]):
-        turns += 1
-        if turns > 1000:  # a step's messages arrive before; waiting longer leaves the processor to others
-            time.sleep(min(1e-3, 1e-7 * turns))
-            if time.monotonic() - begun > patience():
-                end_all(
-                    f"rank {ranks.rank} waited {patience():.0f} s for the other ranks: one of them is stuck, or much "
-                    "slower. What was committed and the last checkpoint are intact: go on with --resume; set "
-                    "LPM_PATIENCE to more seconds if some ranks are that slow",
-                    ranks,
-                )
+    begun, turns, thread = time.monotonic(), 0, threading.get_ident()
+    try:
+        while not all([request.Test() for request in requests]):
+            turns += 1
+            if turns > 1000:  # a step's messages arrive before; waiting longer leaves the processor to others
+                _waits[thread] = begun
+                time.sleep(min(1e-3, 1e-7 * turns))
+                if not _apart and time.monotonic() - begun > patience():
+                    end_all(
+                        f"rank {ranks.rank} waited {patience():.0f} s for the other ranks: one of them is stuck, or "
+                        f"much slower. {_INTACT}; set LPM_PATIENCE to more seconds if some ranks are that slow",
+                        ranks,
+                    )
+    finally:
+        _waits.pop(thread, None)
 
 
 def end_all(text: str, ranks: Ranks) -> NoReturn:

@@ -121,7 +121,8 @@ class Store:
     def array(self, name: str) -> zarr.Array:
         """One of the group's arrays."""
         if name not in self._arrays:
-            found = self.group[name]
+            with zarr.config.set({"array.write_empty_chunks": True}):  # to ask whether a chunk is empty takes as long
+                found = self.group[name]  # as to compress it
             assert isinstance(found, zarr.Array)
             self._arrays[name] = found
         return self._arrays[name]

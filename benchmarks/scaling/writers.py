@@ -62,7 +62,8 @@ def write(path: str, tool: str, number: int, first: int, values: np.ndarray) -> 
     """One process's file of a snapshot, on the disk when this returns."""
     where = (number, slice(first, first + len(values)))
     if tool == "zarr":
-        zarr.open_array(path)[where] = values
+        with zarr.config.set({"array.write_empty_chunks": True}):  # as `lpm.store` does
+            zarr.open_array(path)[where] = values
     else:
         opened(path)[where].write(values).result()
     descriptor = os.open(f"{path}/c/{number}/{first // len(values)}", os.O_RDONLY)

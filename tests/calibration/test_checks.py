@@ -11,6 +11,7 @@ from lpm import calibration
 from lpm.calibration import checks, page, picture, posterior
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
+from lpm.errors import RunError
 from tests.calibration import growth
 
 
@@ -99,3 +100,12 @@ def test_bands_of_few_draws_hold_what_they_say() -> None:
     low, high = posterior.bands(rng.gamma(4.0, 10.0, (24, 20_000)), [0.05, 0.95])
     fresh = rng.gamma(4.0, 10.0, 20_000)
     assert ((fresh >= low) & (fresh <= high)).mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_fit_whose_epidemics_all_die_out_is_told() -> None:
+    """Of counts a million times what the fit gives, none is left to predict with."""
+    problem = growth.problem()
+    fit = calibration.fit(problem, realizations=2, starts=2, averages=1)
+    far = dataclasses.replace(fit, problem=with_counts(problem, 1e6 * problem.counts))
+    with pytest.raises(RunError, match="at 20 draws of the fit, got 20 simulations that all died out"):
+        calibration.predict(far, 20)
