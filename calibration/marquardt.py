@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lpm.calibration import objective
+from lpm.calibration import chance, objective
 from lpm.calibration.gauss_newton import System, system
 from lpm.calibration.objective import Weights
 from lpm.calibration.priors import prior_deviation
@@ -26,7 +26,7 @@ LONGEST = 1.5  # step, in prior deviations
 TRIES, FIRST_DAMPING = 6, 1e-2  # step lengths tried under the same seeds, and the damping of the first
 NEAR = 9.0  # squared step below which iterations pool what they see of the epidemic's chance
 FAR = 100.0  # the same where derivatives are differences, whose noise makes steps long
-QUIET = 4  # iterations whose steps were chance after which a start ends, however loud the chance
+QUIET = 4  # iterations near the end whose steps were chance, after which a start ends however loud the chance
 JACOBIANS = 4  # near the end, so many are averaged; after that, iterations take plain simulations alone
 FAILURES = 3  # iterations in turn without a step that lowers the misfit
 LAST = 2**30  # number of the first realization that no start has used
@@ -38,11 +38,11 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     history: list[tuple[float, float, float]] = []
     pool: list[np.ndarray] = []
-    jacobians: list[np.ndarray] = []
+    jacobians: list[np.ndarray] = []  # of each iteration, those of parts of its realizations
     axes: np.ndarray | None = None
     verdict: Verdict = "out of iterations"
     quiet = failures = 0
-    known = None if task.sample is None else task.sample.jacobian
+    known = None if task.sample is None else task.sample.jacobians
     differences = problem.rule == "differences"
     nearly = FAR if differences else NEAR
     for iteration in range(iterations):
@@ -64,16 +64,17 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         found = objective.moments(problem.streams, dispersions, curves) or found  # on the new dispersions' scale
         pool = [*pool, curves]
         if len(tangents):
-            jacobians = [*jacobians, objective.relative(objective.mean_jacobian(found, tangents), found.mean)]
-        covariance = objective.shrunk_covariance(task.chance(dispersions, pool))
-        weights = objective.weigh(problem, dispersions, covariance, found.number)
-        mean = np.mean(jacobians, axis=0) if known is None else known
-        here = system(problem, weights, found, curves, objective.absolute(mean, found.mean), z)
+            # Differences of a part are noise: rows of signs tell parameters apart all together.
+            jacobians = [*jacobians, chance.parts(found, tangents, 1 if differences else chance.PARTS)]
+        each = np.concatenate(jacobians) if known is None else known
+        weights, jacobian = task.weighed(dispersions, pool, found, each)
+        here = system(problem, weights, found, curves, jacobian, z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))
         task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
-        quiet += here.squared_step <= CHANCE * here.squared_chance
+        # Far from the data chance is loud as well, and says nothing of where the fit is.
+        quiet += here.squared_step <= min(CHANCE * here.squared_chance, nearly)
         if here.squared_step <= max(SETTLED, CHANCE * min(here.squared_chance, LOUD)) or quiet == QUIET:
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
             break
@@ -89,9 +90,9 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not pool:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
-    jacobian = np.mean(jacobians, axis=0) if jacobians else known
-    value = score(task, z, dispersions, pool)
-    return Start(number, begun, z, verdict, "", value, dispersions, jacobian, tuple(history))
+    told_or_own = np.concatenate(jacobians) if jacobians else known
+    value = score(task, z, dispersions, pool, told_or_own)
+    return Start(number, begun, z, verdict, "", value, dispersions, told_or_own, tuple(history))
 
 
 def _moved(
@@ -114,7 +115,13 @@ def _moved(
     return None, FIRST_DAMPING  # other seeds may allow what these did not
 
 
-def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[np.ndarray]) -> float:
+def score(
+    task: Task,
+    z: np.ndarray,
+    dispersions: tuple[float, ...],
+    pool: list[np.ndarray],
+    jacobians: np.ndarray | None = None,
+) -> float:
     """Minus the log of likelihood times prior, under seeds that all starts share."""
     problem = task.problem
     task.budget.spent += task.realizations
@@ -122,8 +129,7 @@ def score(task: Task, z: np.ndarray, dispersions: tuple[float, ...], pool: list[
     found = objective.moments(problem.streams, dispersions, curves)
     if found is None:
         return math.inf
-    covariance = objective.shrunk_covariance(task.chance(dispersions, [*pool, curves]))
-    weights = objective.weigh(problem, dispersions, covariance, found.number)
+    weights, _ = task.weighed(dispersions, [*pool, curves], found, jacobians)
     return objective.score(problem.streams, weights, found) + objective.prior(problem.parameters, z)[0]
 
 
