@@ -13,10 +13,10 @@ of the parameters what they do not.
 **Derivatives** have noise of their own. In J^T Sigma^-1 J it does not cancel, but adds up: directions of which data say
 nothing seem to be known. With N the part of noise, from the differences between parts of the realizations,
 
-    J <- J (G^-1 (G - N))^T,    G = J^T Sigma^-1 J
+    J <- J (1 - G^-1 N),    G = J^T Sigma^-1 J
 
-is the derivative of what J^T Sigma^-1 r is expected to be, and what remains of the information is that of this
-statistic (regression dilution: Fuller 1987, Measurement Error Models, section 1.1; as a likelihood of a few statistics
+is such that what remains of the information is that of the statistic J^T Sigma^-1 r, of which G - N is the expected
+derivative. N is known from a few parts, and G has chance of its own; so twice as much is taken off (regression dilution: Fuller 1987, Measurement Error Models, section 1.1; as a likelihood of a few statistics
 of the data: Alsing & Wandelt 2018, MNRAS Letters 476).
 """
 
@@ -30,6 +30,7 @@ from lpm.calibration import likelihoods, objective
 from lpm.calibration.objective import Moments, Weights
 from lpm.calibration.problem import Problem, of_streams
 
+SURELY = 2.0  # times the noise that is seen: information that may well be noise alone is none
 PARTS = 4  # of the realizations of a Jacobian, between which its noise is seen
 ROUNDS = 3  # of weighing by what is left
 DEPENDENT = 1e-6  # singular values below this share of the largest are none
@@ -96,5 +97,5 @@ def attenuated(problem: Problem, weights: Weights, found: Moments, each: np.ndar
     information = information + 1e-8 * max(float(np.trace(information)), 1e-8) * np.eye(len(information))
     lower = np.linalg.cholesky(information)
     value, vector = np.linalg.eigh(np.linalg.solve(lower, np.linalg.solve(lower, noise).T))
-    left = vector * np.clip(1 - value, 0, 1) @ vector.T
+    left = vector * np.clip(1 - SURELY * value, 0, 1) @ vector.T
     return mean @ np.linalg.solve(lower.T, left @ lower.T)
