@@ -16,8 +16,9 @@ nothing seem to be known. With N the part of noise, from the differences between
     J <- J (1 - G^-1 N),    G = J^T Sigma^-1 J
 
 is such that what remains of the information is that of the statistic J^T Sigma^-1 r, of which G - N is the expected
-derivative. N is known from a few parts, and G has chance of its own; so twice as much is taken off (regression dilution: Fuller 1987, Measurement Error Models, section 1.1; as a likelihood of a few statistics
-of the data: Alsing & Wandelt 2018, MNRAS Letters 476).
+derivative. N is known from a few parts, and G has chance of its own; so twice as much is taken off. (Regression
+dilution: Fuller 1987, Measurement Error Models, section 1.1; the likelihood of a few statistics of the data: Alsing &
+Wandelt 2018, MNRAS Letters 476.)
 """
 
 from __future__ import annotations
