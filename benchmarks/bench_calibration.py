@@ -2,8 +2,9 @@
 
 school: influenza in a boarding school, 1978, as SIR, under each likelihood. latent: the same as SEIR with a free latent
 period. recovery, adam, rejection: SEIR epidemics with known parameters, drawn from the prior, by each method.
-network: SEIR epidemics of a million agents over a random network, a sample fitted first. weekly: the same with the
-contacts of twelve weeks unknown besides. coverage: smaller ones, many times, with parameters from the prior. hagelloch:
+network: SEIR epidemics of a million agents over a random network, a sample fitted first, from each day's new infections
+and each week's number of infectious; incidence: from new infections alone. weekly: the contacts of twelve weeks unknown
+besides. coverage: smaller ones, many times, with parameters from the prior. hagelloch:
 measles in a village, by the ensemble smoother (needs LPM_DATA_DIR). Each part is saved by its name in
 benchmarks/results/calibration.json.
 """
@@ -27,7 +28,7 @@ from machine import machine, save
 
 from lpm import State, calibration, chain
 from lpm.cache import use_compilation_cache
-from lpm.calibration import Parameter, Prior, Problem
+from lpm.calibration import Parameter, Prior, Problem, Stream
 from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import with_counts
 from lpm.calibration.recovery import synthetic
@@ -205,23 +206,30 @@ def rates(transmission: float, initial: float) -> tuple[Parameter, ...]:
     )
 
 
+def seen(world: World, calendar: Calendar, prevalence: bool) -> tuple[Stream, ...]:
+    """Poisson counts, all zero yet: new infections of each day, and of each seventh day how many are infectious."""
+    of_days = {"incidence": range(calendar.steps)}
+    of_days |= {"infectious": range(6, calendar.steps, 7)} if prevalence else {}
+    blank = [Series(name, tuple(days), np.zeros(len(days))) for name, days in of_days.items()]
+    return tuple(calibration.stream(world, calendar, series, likelihood="poisson") for series in blank)
+
+
 def pair(
     world: Callable[[int], World],
     free: tuple[Parameter, ...],
     calendar: Calendar,
     small: bool,
     rule: Literal["cavity", "differences"] = "cavity",
+    prevalence: bool = True,
 ) -> list[Problem]:
-    """The same problem with everybody and with a sample: daily Poisson counts of incidence, all counted."""
+    """The same problem with everybody and with a sample, all of whom are counted."""
     many, few = (20_000, 5_000) if small else (1_000_000, 20_000)
     found = []
     for agents in (many, few):
         own = dataclasses.replace(world(agents), scale=agents / many)
-        blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
-        stream = calibration.stream(own, calendar, blank, likelihood="poisson")
         # The data are an epidemic of everybody, whose chance is smaller than the sample's.
         share = 1.0 if agents == many else few / many
-        found.append(Problem(own, calendar, free, (stream,), epidemic_chance=share, rule=rule))
+        found.append(Problem(own, calendar, free, seen(own, calendar, prevalence), epidemic_chance=share, rule=rule))
     return found
 
 
@@ -233,7 +241,7 @@ def coarse_first(name: str, problems: list[Problem], small: bool, seed: int) -> 
     for number, z in enumerate(draw_prior(whole.parameters, 1 if small else 5, seed=seed)):
         if number < len(found):
             continue
-        data = synthetic(whole, z, (1.0,), 100 + number)
+        data = synthetic(whole, z, (1.0,) * len(whole.streams), 100 + number)
         begun = time.perf_counter()
         fit = calibration.coarse_to_fine(with_counts(sample, data.counts), data, progress=print, **COARSE)
         truth = whole.values(z)
@@ -281,13 +289,23 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def network(small: bool) -> dict[str, Any]:
     """SEIR over a random network of degree 10, four unknowns, coarse to fine."""
+    return of_rates("network", small, prevalence=True)
+
+
+def incidence(small: bool) -> dict[str, Any]:
+    """The same from new infections alone."""
+    return of_rates("incidence", small, prevalence=False)
+
+
+def of_rates(name: str, small: bool, prevalence: bool) -> dict[str, Any]:
+    """The four rates, from one stream of data or two."""
     calendar = Calendar(80)
     free = rates(0.06, 0.005)
 
     def world(agents: int) -> World:
         return seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
 
-    return coarse_first("network", pair(world, free, calendar, small), small, seed=11)
+    return coarse_first(name, pair(world, free, calendar, small, prevalence=prevalence), small, seed=11)
 
 
 @jax.tree_util.register_dataclass
@@ -335,15 +353,13 @@ def coverage(small: bool) -> dict[str, Any]:
     calendar, agents, asked = Calendar(80), 5_000, {"realizations": 16, "starts": 1}
     free = rates(0.06, 0.01)
     world = seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
-    blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
-    stream = calibration.stream(world, calendar, blank, likelihood="poisson")
-    problem = Problem(world, calendar, free, (stream,))
+    problem = Problem(world, calendar, free, seen(world, calendar, prevalence=True))
     truths = draw_prior(free, 3 if small else 64, seed=13)
     found = [] if small else saved("coverage")
     for number, z in enumerate(truths):
         if number < len(found):
             continue
-        recovered = calibration.recover(problem, z[None], (1.0,), data_seed=50 + number, **asked)
+        recovered = calibration.recover(problem, z[None], (1.0, 1.0), data_seed=50 + number, **asked)
         if recovered.failed:
             found.append({"failed": recovered.failed[0]})
         else:
@@ -423,6 +439,7 @@ PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "adam": adam,
     "rejection": rejection,
     "network": network,
+    "incidence": incidence,
     "weekly": weekly,
     "coverage": coverage,
     "hagelloch": hagelloch,

@@ -87,10 +87,9 @@ def parts(found: Moments, tangents: np.ndarray, number: int) -> np.ndarray:
 
 
 def attenuated(problem: Problem, weights: Weights, found: Moments, each: np.ndarray) -> np.ndarray:
-    """The mean of several Jacobians (parts, n, size), without what their noise feigns to know: (n, size)."""
-    mean = each.mean(0)
+    """Jacobians of several parts (parts, n, size), without what the noise of their mean feigns to know; alike."""
     if len(each) < 2:
-        return mean
+        return each
     rows = np.stack([objective.linearised(problem.streams, weights, found, one)[1] for one in each])
     apart, whole = rows - rows.mean(0), rows.mean(0)
     noise = np.einsum("knp,knq->pq", apart, apart) / (len(each) * (len(each) - 1))
@@ -99,4 +98,4 @@ def attenuated(problem: Problem, weights: Weights, found: Moments, each: np.ndar
     lower = np.linalg.cholesky(information)
     value, vector = np.linalg.eigh(np.linalg.solve(lower, np.linalg.solve(lower, noise).T))
     left = vector * np.clip(1 - SURELY * value, 0, 1) @ vector.T
-    return mean @ np.linalg.solve(lower.T, left @ lower.T)
+    return each @ np.linalg.solve(lower.T, left @ lower.T)

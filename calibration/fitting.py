@@ -206,8 +206,8 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         weights, _ = task.weighed(dispersions, [each for _, each in seen], found, known, task.realizations)
         systems = []
         for own, each in seen:
-            jacobian = chance.attenuated(problem, weights, own, objective.absolute(known, own.mean))
-            systems.append(system(problem, weights, own, each, jacobian, z))
+            told = chance.attenuated(problem, weights, own, objective.absolute(known, own.mean))
+            systems.append(system(problem, weights, own, each, told, z))
         mean = averaged(systems)
         task.say(f"averaging, {len(seen)}: {_chance(mean)}")
         if len(seen) >= LEAST_AVERAGES and largest_chance(mean) < ENOUGH:

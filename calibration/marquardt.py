@@ -67,8 +67,8 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             # Differences of a part are noise: rows of signs tell parameters apart all together.
             jacobians = [*jacobians, chance.parts(found, tangents, 1 if differences else chance.PARTS)]
         each = np.concatenate(jacobians) if known is None else known
-        weights, jacobian = task.weighed(dispersions, pool, found, each)
-        here = system(problem, weights, found, curves, jacobian, z)
+        weights, each = task.weighed(dispersions, pool, found, each)
+        here = system(problem, weights, found, curves, each, z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
         task.say(_line(number, iteration, here, task.budget.spent))

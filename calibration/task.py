@@ -177,13 +177,13 @@ class Task:
         jacobians: np.ndarray | None,
         number: int = 0,
     ) -> tuple[Weights, np.ndarray]:
-        """The weights that several iterations' curves make, and dm / dz, (n, size), of the parts of a Jacobian."""
+        """The weights that several iterations' curves make, and dm / dz, (parts, n, size), to go with them."""
         problem, good = self.problem, ~np.isnan(self.problem.counts)
         each = None if jacobians is None else objective.absolute(jacobians, found.mean)
         along = None if each is None else chance.on_scale(problem, dispersions, found.mean, each.mean(0))
         covariance = chance.covariance(self.chance(dispersions, pool), along, good)
         weights = objective.weigh(problem, dispersions, covariance, number or found.number)
-        empty = np.zeros((len(good), problem.size))
+        empty = np.zeros((1, len(good), problem.size))
         return weights, empty if each is None else chance.attenuated(problem, weights, found, each)
 
     def seeds(self, first: int) -> random.Key:

@@ -91,7 +91,7 @@ def test_what_noise_of_derivatives_feigns_to_know_is_no_information() -> None:
         told = objective.absolute(each, mean)
         for name, jacobian in (
             ("plain", told.mean(0)),
-            ("attenuated", chance.attenuated(problem, weights, found, told)),
+            ("attenuated", chance.attenuated(problem, weights, found, told).mean(0)),
         ):
             _, own = objective.linearised(problem.streams, weights, found, jacobian)
             covariance = np.linalg.inv(own.T @ own + prior)
