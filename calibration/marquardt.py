@@ -79,13 +79,15 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             verdict = "converged" if here.squared_step <= SETTLED else "noise floor"
             break
         before = damping
-        moved, damping = _moved(task, weights, here, z, task.seeds(first), damping)
+        # The same seeds make other epidemics elsewhere: near the end, misfits differ by chance as much as by steps.
+        noise = 0.5 * here.squared_chance if here.squared_step < nearly else 0.0
+        moved, damping = _moved(task, weights, here, z, task.seeds(first), damping, noise)
         failures = failures + 1 if moved is None else 0
         if failures == FAILURES:
             verdict = "stuck"
             break
         z = z if moved is None else moved
-        if moved is None or damping > before:  # the averaged Jacobian has seen places too far away
+        if moved is None or (damping > before and known is None):  # the averaged Jacobian has seen places too far away
             # With differences one of its own would cost dozens of simulations, and be no better than the sample's.
             jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not pool:
@@ -96,9 +98,9 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
 
 
 def _moved(
-    task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float
+    task: Task, weights: Weights, here: System, z: np.ndarray, seeds: random.Key, damping: float, noise: float
 ) -> tuple[np.ndarray | None, float]:
-    """The first step that lowers the misfit under the same seeds, and the damping to go on with."""
+    """The first step that lowers the misfit under the same seeds, but for noise, and the damping to go on with."""
     problem, both = task.problem, here.both
     longest = LONGEST * prior_deviation(problem.parameters)
     for _ in range(TRIES):
@@ -109,8 +111,8 @@ def _moved(
         curves = task.machine.curves(z + step, seeds)
         value = objective.misfit(problem.streams, weights, curves) + objective.prior(problem.parameters, z + step)[0]
         expected = -float(here.gradient @ step + 0.5 * step @ both @ step)
-        if value < here.value:
-            return z + step, damping / (5 if here.value - value > 0.5 * expected else 2)
+        if value < here.value + noise:
+            return z + step, damping / (5 if here.value + noise - value > 0.5 * expected else 2)
         damping = max(damping, FIRST_DAMPING / 10) * 6
     return None, FIRST_DAMPING  # other seeds may allow what these did not
 
