@@ -78,7 +78,7 @@ def covariance(groups: Sequence[np.ndarray], along: np.ndarray | None, good: np.
     return found
 
 
-def parts(found: Moments, tangents: np.ndarray, number: int) -> np.ndarray:
+def parts(found: Moments, tangents: np.ndarray, number: int = PARTS) -> np.ndarray:
     """d log(m + 1) / dz from each of so many parts of the realizations, (number, n, size), whose mean is meant."""
     kept, number = tangents[found.kept], max(1, min(number, int(found.kept.sum())))
     each = [np.einsum("rn,rpn->np", found.slope[own::number], kept[own::number]) for own in range(number)]

@@ -185,7 +185,6 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
     problem, z, dispersions = task.problem, best.z, best.dispersions
     seen: list[tuple[Moments, np.ndarray]] = []
     jacobians = [] if best.jacobians is None else [best.jacobians]
-    parts = chance.PARTS if problem.rule != "differences" else 1
     mean: System | None = None
     for repeat in range(max(averages, 1)):
         first = LAST + task.realizations * (1 + repeat)
@@ -200,7 +199,7 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
             dispersions = objective.dispersions(problem, dispersions, found, 0.0, task.chance(dispersions, []))
             found = objective.moments(problem.streams, dispersions, curves) or found
         if best.jacobians is None:
-            jacobians.append(chance.parts(found, tangents, parts))
+            jacobians.append(chance.parts(found, tangents))
         seen.append((found, curves))
         known = np.concatenate(jacobians)
         weights, _ = task.weighed(dispersions, [each for _, each in seen], found, known, task.realizations)

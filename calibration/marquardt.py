@@ -64,8 +64,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         found = objective.moments(problem.streams, dispersions, curves) or found  # on the new dispersions' scale
         pool = [*pool, curves]
         if len(tangents):
-            # Differences of a part are noise: rows of signs tell parameters apart all together.
-            jacobians = [*jacobians, chance.parts(found, tangents, 1 if differences else chance.PARTS)]
+            jacobians = [*jacobians, chance.parts(found, tangents)]
         each = np.concatenate(jacobians) if known is None else known
         weights, each = task.weighed(dispersions, pool, found, each)
         here = system(problem, weights, found, curves, each, z)
