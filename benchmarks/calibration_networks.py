@@ -189,7 +189,7 @@ def coverage(small: bool) -> dict[str, Any]:
 
     The same SEIR over a network as in `network`, of 5,000 agents and twice the share of first cases, fitted directly.
     """
-    calendar, agents, asked = Calendar(80), 5_000, {"realizations": 16, "starts": 1}
+    calendar, agents, asked = Calendar(80), 5_000, {"realizations": 32, "starts": 1}
     free = rates(0.06, 0.01)
     world = seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
     problem = Problem(world, calendar, free, seen(world, calendar, prevalence=True))
