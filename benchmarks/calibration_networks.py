@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,6 @@ def pair(
     free: tuple[Parameter, ...],
     calendar: Calendar,
     small: bool,
-    rule: Literal["cavity", "differences"] = "cavity",
     prevalence: bool = True,
 ) -> list[Problem]:
     """The same problem with everybody and with a sample, all of whom are counted."""
@@ -68,7 +67,9 @@ def pair(
         own = dataclasses.replace(world(agents), scale=agents / many)
         # The data are an epidemic of everybody, whose chance is smaller than the sample's.
         share = 1.0 if agents == many else few / many
-        found.append(Problem(own, calendar, free, seen(own, calendar, prevalence), epidemic_chance=share, rule=rule))
+        found.append(
+            Problem(own, calendar, free, seen(own, calendar, prevalence), epidemic_chance=share, rule="differences")
+        )
     return found
 
 
@@ -181,7 +182,7 @@ def weekly(small: bool) -> dict[str, Any]:
         params = Varying(**vars(own.params), contacts=jnp.ones(calendar.steps, jnp.float32))
         return dataclasses.replace(own, model=model, params=params)
 
-    return coarse_first("weekly", pair(world, free, calendar, small, "differences"), small, seed=12)
+    return coarse_first("weekly", pair(world, free, calendar, small), small, seed=12)
 
 
 def coverage(small: bool) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def coverage(small: bool) -> dict[str, Any]:
     calendar, agents, asked = Calendar(80), 5_000, {"realizations": 32, "starts": 1}
     free = rates(0.06, 0.01)
     world = seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
-    problem = Problem(world, calendar, free, seen(world, calendar, prevalence=True))
+    problem = Problem(world, calendar, free, seen(world, calendar, prevalence=True), rule="differences")
     truths = draw_prior(free, 3 if small else 64, seed=13)
     found = [] if small else saved("coverage")
     for number, z in enumerate(truths):

@@ -86,6 +86,13 @@ def parts(found: Moments, tangents: np.ndarray, number: int = PARTS) -> np.ndarr
     return np.stack([objective.relative(one / part, found.mean) for one, part in zip(each, share, strict=True)])
 
 
+def together(iterations: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts of several iterations, (parts, n, size) each, as parts of their mean; places that differ are no noise."""
+    middle, count = np.mean([each.mean(0) for each in iterations], axis=0), sum(map(len, iterations))
+    apart = np.concatenate([each - each.mean(0) for each in iterations])
+    return middle + apart * np.sqrt((count - 1) / max(count - len(iterations), 1))
+
+
 def attenuated(problem: Problem, weights: Weights, found: Moments, each: np.ndarray) -> np.ndarray:
     """Jacobians of several parts (parts, n, size), without what the noise of their mean feigns to know; alike."""
     if len(each) < 2:

@@ -201,7 +201,7 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         if best.jacobians is None:
             jacobians.append(chance.parts(found, tangents))
         seen.append((found, curves))
-        known = np.concatenate(jacobians)
+        known = chance.together(jacobians)
         weights, _ = task.weighed(dispersions, [each for _, each in seen], found, known, task.realizations)
         systems = []
         for own, each in seen:

@@ -65,8 +65,8 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         pool = [*pool, curves]
         if len(tangents):
             jacobians = [*jacobians, chance.parts(found, tangents)]
-        each = np.concatenate(jacobians) if known is None else known
-        weights, each = task.weighed(dispersions, pool, found, each)
+        each = chance.together(jacobians) if known is None else known
+        weights, each = task.weighed(dispersions, pool, found, each, surely=near)
         here = system(problem, weights, found, curves, each, z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
@@ -91,7 +91,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
             jacobians, known = (jacobians[1:], known) if differences else ([], None)
     if not pool:
         return Start(number, begun, z, verdict, "the budget was spent before it began")
-    told_or_own = np.concatenate(jacobians) if jacobians else known
+    told_or_own = chance.together(jacobians) if jacobians else known
     value = score(task, z, dispersions, pool, told_or_own)
     return Start(number, begun, z, verdict, "", value, dispersions, told_or_own, tuple(history))
 

@@ -176,15 +176,20 @@ class Task:
         found: Moments,
         jacobians: np.ndarray | None,
         number: int = 0,
+        surely: bool = True,
     ) -> tuple[Weights, np.ndarray]:
-        """The weights that several iterations' curves make, and dm / dz, (parts, n, size), to go with them."""
+        """The weights that several iterations' curves make, and dm / dz, (parts, n, size), to go with them.
+
+        If not `surely`, with what may be noise of derivatives: far from the data it leads towards them all the same.
+        """
         problem, good = self.problem, ~np.isnan(self.problem.counts)
         each = None if jacobians is None else objective.absolute(jacobians, found.mean)
         along = None if each is None else chance.on_scale(problem, dispersions, found.mean, each.mean(0))
         covariance = chance.covariance(self.chance(dispersions, pool), along, good)
         weights = objective.weigh(problem, dispersions, covariance, number or found.number)
         empty = np.zeros((1, len(good), problem.size))
-        return weights, empty if each is None else chance.attenuated(problem, weights, found, each)
+        each = empty if each is None else each
+        return weights, chance.attenuated(problem, weights, found, each) if surely else each
 
     def seeds(self, first: int) -> random.Key:
         """Keys of fresh realizations."""
