@@ -2,8 +2,9 @@
 
 school: influenza in a boarding school, 1978, as SIR, under each likelihood. latent: the same as SEIR with a free latent
 period. recovery, adam, rejection: SEIR epidemics with known parameters, drawn from the prior, by each method.
-network: SEIR epidemics of a million agents over a random network, a sample fitted first. weekly: the same with the
-contacts of twelve weeks unknown besides. coverage: smaller ones, many times, with parameters from the prior. hagelloch:
+network: SEIR epidemics of a million agents over a random network, a sample fitted first, from each day's new infections
+and each week's number of infectious; incidence: from new infections alone. weekly: the contacts of twelve weeks unknown
+besides. coverage: smaller ones, many times, with parameters from the prior. hagelloch:
 measles in a village, by the ensemble smoother (needs LPM_DATA_DIR). Each part is saved by its name in
 benchmarks/results/calibration.json.
 """
@@ -13,38 +14,30 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from machine import machine, save
+from calibration_networks import coverage, incidence, keep, network, weekly
 
-from lpm import State, calibration, chain
+from lpm import calibration
 from lpm.cache import use_compilation_cache
 from lpm.calibration import Parameter, Prior, Problem
 from lpm.calibration.priors import draw_prior
-from lpm.calibration.problem import with_counts
 from lpm.calibration.recovery import synthetic
 from lpm.calibration.setup import problem_of
 from lpm.config import build_world, load
-from lpm.kernels import random
 from lpm.series import Series
 from lpm.settings import Calendar
-from lpm.world import World
 from lpm.worlds import seir, sir
 from lpm.worlds.contacts import Contacts
 
-RESULT = Path(__file__).parent / "results" / "calibration.json"
 BOYS, FIRST = 763, 2 / 763
 MANY = 100  # schools at once: the mean epidemic of so many has next to no chance in it
 WELL_MIXED = Contacts("well_mixed")
-COARSE: dict[str, Any] = {"realizations": 2, "coarse_realizations": 16, "starts": 1}  # of fits that go on from a sample
 
 
 def school(small: bool) -> dict[str, Any]:
@@ -195,182 +188,6 @@ def rejection(small: bool) -> dict[str, Any]:
     return found
 
 
-def rates(transmission: float, initial: float) -> tuple[Parameter, ...]:
-    """Four unknown rates of a SEIR epidemic over a network of degree 10."""
-    return (
-        Parameter("transmission", ("transmission",), 0.005, 1, Prior("lognormal", transmission, transmission / 4)),
-        Parameter("latent_days", ("latent_days",), 1, 12, Prior("lognormal", 3.5, 1)),
-        Parameter("infectious_days", ("infectious_days",), 2, 30, Prior("lognormal", 7, 1.5)),
-        Parameter("initial", ("initial",), 1e-4, 0.1, Prior("lognormal", initial, 0.4 * initial)),
-    )
-
-
-def pair(
-    world: Callable[[int], World],
-    free: tuple[Parameter, ...],
-    calendar: Calendar,
-    small: bool,
-    rule: Literal["cavity", "differences"] = "cavity",
-) -> list[Problem]:
-    """The same problem with everybody and with a sample: daily Poisson counts of incidence, all counted."""
-    many, few = (20_000, 5_000) if small else (1_000_000, 20_000)
-    found = []
-    for agents in (many, few):
-        own = dataclasses.replace(world(agents), scale=agents / many)
-        blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
-        stream = calibration.stream(own, calendar, blank, likelihood="poisson")
-        # The data are an epidemic of everybody, whose chance is smaller than the sample's.
-        share = 1.0 if agents == many else few / many
-        found.append(Problem(own, calendar, free, (stream,), epidemic_chance=share, rule=rule))
-    return found
-
-
-def coarse_first(name: str, problems: list[Problem], small: bool, seed: int) -> dict[str, Any]:
-    """Epidemics with parameters from the prior, each fitted coarse to fine, and saved when it is done."""
-    whole, sample = problems
-    found = [] if small else saved(name)
-    about = {"agents": whole.world.agents, "sample": sample.world.agents, "settings": COARSE}
-    for number, z in enumerate(draw_prior(whole.parameters, 1 if small else 5, seed=seed)):
-        if number < len(found):
-            continue
-        data = synthetic(whole, z, (1.0,), 100 + number)
-        begun = time.perf_counter()
-        fit = calibration.coarse_to_fine(with_counts(sample, data.counts), data, progress=print, **COARSE)
-        truth = whole.values(z)
-        low, high = calibration.intervals(fit).T
-        assert fit.coarse is not None
-        share = sample.world.agents / whole.world.agents
-        found.append(
-            {
-                "truth": dict(zip(whole.names, truth.tolist(), strict=True)),
-                "error_percent": dict(zip(whole.names, (100 * (fit.values / truth - 1)).tolist(), strict=True)),
-                "R0_error_percent": float(100 * (fit.values[0] * fit.values[2] / truth[0] / truth[2] - 1)),
-                "held": [bool(each) for each in (low <= truth) & (truth <= high)],
-                "deviations_off": ((fit.z - z) / np.sqrt(np.diag(fit.covariance))).tolist(),
-                "simulations": fit.simulations,
-                "of_the_sample": fit.coarse.simulations,
-                "of_everybody": fit.simulations - math.ceil(fit.coarse.simulations * share),
-                "seconds": round(time.perf_counter() - begun, 1),
-                "message": fit.message,
-            }
-        )
-        print(json.dumps(found[-1], indent=1))
-        if not small:
-            keep(name, about | summary(found) | {"epidemics": found})
-    print(json.dumps(summary(found), indent=1))
-    return about | summary(found) | {"epidemics": found}
-
-
-def saved(name: str) -> list[dict[str, Any]]:
-    """The epidemics of a part that are done."""
-    before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    return list(before.get(name, {}).get("epidemics", []))
-
-
-def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of several epidemics: median errors, how many intervals hold the truth, the dearest fit."""
-    errors = np.abs([list(each["error_percent"].values()) for each in found])
-    return {
-        "median_error_percent": dict(zip(found[0]["error_percent"], np.median(errors, axis=0).tolist(), strict=True)),
-        "median_R0_error_percent": float(np.median(np.abs([each["R0_error_percent"] for each in found]))),
-        "held": int(sum(sum(each["held"]) for each in found)),
-        "of": int(errors.size),
-        "most_simulations": max(each["simulations"] for each in found),
-    }
-
-
-def network(small: bool) -> dict[str, Any]:
-    """SEIR over a random network of degree 10, four unknowns, coarse to fine."""
-    calendar = Calendar(80)
-    free = rates(0.06, 0.005)
-
-    def world(agents: int) -> World:
-        return seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
-
-    return coarse_first("network", pair(world, free, calendar, small), small, seed=11)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Varying:
-    """The rates of `lpm.worlds.seir`, and contacts of each day relative to usual, (days,)."""
-
-    transmission: jax.Array
-    latent_days: jax.Array
-    infectious_days: jax.Array
-    initial: jax.Array
-    contacts: jax.Array
-
-
-def infect(params: Varying, state: State, key: random.Key) -> tuple[State, dict[str, Any]]:
-    """As `seir.infect`, with the contacts of the day."""
-    rate = params.transmission * params.contacts[state.step]
-    today = seir.Params(rate, params.latent_days, params.infectious_days, params.initial)
-    return seir.infect(today, state, key)
-
-
-def weekly(small: bool) -> dict[str, Any]:
-    """The same with contacts that change each week, from the third week on: twelve more unknowns, by differences."""
-    usual, weeks = 14, 12
-    calendar = Calendar(usual + 7 * weeks)
-    days = tuple(range(usual, calendar.steps, 7))
-    contacts = Parameter("contacts", ("contacts",), 0, 1.2, Prior("beta", 0.5, 0.1), days=days, walk=0.4)
-    free = (*rates(0.05, 0.002), contacts)
-
-    def world(agents: int) -> World:
-        settings = seir.Settings(agents=agents, transmission=0.05, latent_days=3.5, infectious_days=7)
-        own = seir.build(settings, calendar)
-        model = chain(seir.first_cases, progress=seir.progress_course, infect=infect)
-        params = Varying(**vars(own.params), contacts=jnp.ones(calendar.steps, jnp.float32))
-        return dataclasses.replace(own, model=model, params=params)
-
-    return coarse_first("weekly", pair(world, free, calendar, small, "differences"), small, seed=12)
-
-
-def coverage(small: bool) -> dict[str, Any]:
-    """Simulation-based calibration: of epidemics with parameters from the prior, how many intervals of 90 % hold them.
-
-    The same SEIR over a network as in `network`, of 5,000 agents and twice the share of first cases, fitted directly.
-    """
-    calendar, agents, asked = Calendar(80), 5_000, {"realizations": 16, "starts": 1}
-    free = rates(0.06, 0.01)
-    world = seir.build(seir.Settings(agents=agents, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
-    blank = Series("incidence", tuple(range(calendar.steps)), np.zeros(calendar.steps))
-    stream = calibration.stream(world, calendar, blank, likelihood="poisson")
-    problem = Problem(world, calendar, free, (stream,))
-    truths = draw_prior(free, 3 if small else 64, seed=13)
-    found = [] if small else saved("coverage")
-    for number, z in enumerate(truths):
-        if number < len(found):
-            continue
-        recovered = calibration.recover(problem, z[None], (1.0,), data_seed=50 + number, **asked)
-        if recovered.failed:
-            found.append({"failed": recovered.failed[0]})
-        else:
-            held = (recovered.truth >= recovered.low) & (recovered.truth <= recovered.high)
-            found.append({"held": held[0].tolist(), "deviations_off": recovered.error[0].tolist()})
-            found[-1] |= {"simulations": int(recovered.simulations[0])}
-        print(number, found[-1], flush=True)
-        if not small:
-            keep("coverage", {"agents": agents, "settings": asked, **covered(free, found), "epidemics": found})
-    return {"agents": agents, "settings": asked, **covered(free, found), "epidemics": found}
-
-
-def covered(free: tuple[Parameter, ...], found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Shares of intervals that hold the truth, with the binomial deviation of each parameter's share."""
-    held = np.array([each["held"] for each in found if "held" in each], float).reshape(-1, len(free))
-    off = np.array([each["deviations_off"] for each in found if "held" in each]).reshape(-1, len(free))
-    return {
-        "fits": len(held),
-        "failed": len(found) - len(held),
-        "share_held": float(held.mean()),
-        "share_held_of_each": dict(zip((each.name for each in free), held.mean(0).tolist(), strict=True)),
-        "binomial_deviation_of_each": float(np.sqrt(0.09 / max(len(held), 1))),
-        "deviation_between_fits": float(held.mean(1).std(ddof=1) / np.sqrt(len(held))) if len(held) > 1 else None,
-        "root_mean_square_deviations_off": float(np.sqrt((off**2).mean())),
-    }
-
-
 def hagelloch(small: bool) -> dict[str, Any]:
     """Measles in Hagelloch: rates of families, classes and village, and whether the smoother finds them again."""
     chosen = load(Path(__file__).parent / "hagelloch" / "measles-hagelloch-1861.yaml")
@@ -423,16 +240,11 @@ PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "adam": adam,
     "rejection": rejection,
     "network": network,
+    "incidence": incidence,
     "weekly": weekly,
     "coverage": coverage,
     "hagelloch": hagelloch,
 }
-
-
-def keep(name: str, found: dict[str, Any]) -> None:
-    """Save a part beside those measured before."""
-    before = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-    save(RESULT, before | {name: {"machine": machine(), **found}})
 
 
 def main() -> None:

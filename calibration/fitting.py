@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lpm.calibration import objective
+from lpm.calibration import chance, objective
 from lpm.calibration.gauss_newton import System, averaged, system
 from lpm.calibration.marquardt import LAST, NEAR, descend
 from lpm.calibration.objective import Moments, Weights
@@ -148,7 +148,7 @@ def coarse_to_fine(
         budget=budget - spent,
         seed=seed,
         first=first[None],
-        sample=Sample(best.jacobian, found.curves, share),
+        sample=Sample(best.jacobians, found.curves, share),
         progress=progress,
         record=record,
     )
@@ -183,11 +183,12 @@ def screened(task: Task, starts: int) -> np.ndarray:
 def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) -> Fit:
     """Average the steps of a few further iterations at the end of the best start."""
     problem, z, dispersions = task.problem, best.z, best.dispersions
-    seen: list[tuple[Moments, np.ndarray, np.ndarray]] = []
+    seen: list[tuple[Moments, np.ndarray]] = []
+    jacobians = [] if best.jacobians is None else [best.jacobians]
     mean: System | None = None
     for repeat in range(max(averages, 1)):
         first = LAST + task.realizations * (1 + repeat)
-        simulated = task.simulated(z, first, best.jacobian is None, dispersions, whatever_is_left=not seen)
+        simulated = task.simulated(z, first, best.jacobians is None, dispersions, whatever_is_left=not seen)
         if simulated is None:
             break
         curves, tangents = simulated
@@ -197,12 +198,16 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         if not seen:
             dispersions = objective.dispersions(problem, dispersions, found, 0.0, task.chance(dispersions, []))
             found = objective.moments(problem.streams, dispersions, curves) or found
-        known = best.jacobian
-        own = objective.mean_jacobian(found, tangents) if known is None else objective.absolute(known, found.mean)
-        seen.append((found, curves, own))
-        covariance = objective.shrunk_covariance(task.chance(dispersions, [each for _, each, _ in seen]))
-        weights = objective.weigh(problem, dispersions, covariance, task.realizations)
-        mean = averaged([system(problem, weights, *each, z) for each in seen])
+        if best.jacobians is None:
+            jacobians.append(chance.parts(found, tangents))
+        seen.append((found, curves))
+        known = chance.together(jacobians)
+        weights, _ = task.weighed(dispersions, [each for _, each in seen], found, known, task.realizations)
+        systems = []
+        for own, each in seen:
+            told = chance.attenuated(problem, weights, own, objective.absolute(known, own.mean))
+            systems.append(system(problem, weights, own, each, told, z))
+        mean = averaged(systems)
         task.say(f"averaging, {len(seen)}: {_chance(mean)}")
         if len(seen) >= LEAST_AVERAGES and largest_chance(mean) < ENOUGH:
             break
@@ -218,8 +223,8 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
         mean.both - mean.information,
         mean.chance,
         weights,
-        np.concatenate([curves[found.kept] for found, curves, _ in seen]),
-        1 - float(np.mean([found.kept.mean() for found, _, _ in seen])),
+        np.concatenate([curves[found.kept] for found, curves in seen]),
+        1 - float(np.mean([found.kept.mean() for found, _ in seen])),
         ends,
         task.budget.spent,
         task.realizations,

@@ -22,6 +22,7 @@ class System:
         gradient: (size,) of that.
         information, prior_information: (size, size) its second derivatives, Gauss-Newton.
         chance: (size, size) covariance of the undamped step from the finite number of realizations.
+        noise: (size, size) the same from the noise of derivatives, which the information has been rid of already.
     """
 
     value: float
@@ -29,6 +30,7 @@ class System:
     information: np.ndarray
     prior_information: np.ndarray
     chance: np.ndarray
+    noise: np.ndarray
 
     @property
     def both(self) -> np.ndarray:
@@ -53,19 +55,20 @@ class System:
     @property
     def squared_chance(self) -> float:
         """What that is expected to be from chance alone."""
-        return float(np.trace(self.both @ self.chance))
+        return float(np.trace(self.both @ (self.chance + self.noise)))
 
 
 def system(
-    problem: Problem, weights: Weights, found: Moments, curves: np.ndarray, jacobian: np.ndarray, z: np.ndarray
+    problem: Problem, weights: Weights, found: Moments, curves: np.ndarray, jacobians: np.ndarray, z: np.ndarray
 ) -> System:
     """The system of some realizations; its chance by a jackknife over groups of them.
 
-    `jacobian` is dm / dz, (n, size), and may be that of other realizations: its own chance makes an estimate less
-    precise, but pulls it nowhere.
+    `jacobians` are dm / dz, (parts, n, size), whose mean is meant, and may be those of other realizations: their own
+    chance makes an estimate less precise, but pulls it nowhere.
 
     Cov(step) = (G - 1) / G sum_g (step_-g - mean step)^2                 (Efron 1982, The Jackknife, chapter 2)
     """
+    jacobian = jacobians.mean(0)
     residuals, rows = objective.linearised(problem.streams, weights, found, jacobian)
     minus_log, slope, curvature = objective.prior(problem.parameters, z)
     whole = System(
@@ -74,7 +77,14 @@ def system(
         rows.T @ rows,
         curvature,
         np.zeros((len(z), len(z))),
+        np.zeros((len(z), len(z))),
     )
+    if len(jacobians) > 1:
+        each = np.stack(
+            [objective.linearised(problem.streams, weights, found, one)[1].T @ residuals for one in jacobians]
+        )
+        own = np.linalg.solve(whole.both, (each - each.mean(0)).T)
+        whole = dataclasses.replace(whole, noise=own @ own.T / (len(each) * (len(each) - 1)))
     kept, steps = np.flatnonzero(found.kept), []
     groups = min(GROUPS, len(kept))
     for group in range(groups):

@@ -153,7 +153,7 @@ def relative(jacobian: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def absolute(found: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The reverse, where m is `mean`."""
+    """The reverse, where m is `mean`; of several, (..., n, size)."""
     return found * (mean + 1)[:, None]
 
 

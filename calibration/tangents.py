@@ -46,8 +46,8 @@ def tangents(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected counts of each realization, (realizations, n), and their derivatives by z, (realizations, size, n).
 
-    By differences, the derivatives of a single realization are noise; their mean over all is what is meant, weighed as
-    `lpm.calibration.objective.mean_jacobian` does: they are those of g, over g' at the realization's own counts.
+    By differences, those of each realization are the same but for noise, as `of_rows` has it; their mean is what is
+    meant, weighed as `lpm.calibration.objective.mean_jacobian` does: they are those of g, over g' at its own counts.
 
     Args:
         problem: whose `rule` says how.
@@ -74,24 +74,40 @@ def tangents(
     # The root of the moved parameters' part of what the axes are a root of.
     axes = np.linalg.cholesky((axes @ axes.T)[np.ix_(moved, moved)])
     rows = signs(len(moved), number)
-    each = len(rows) // number
     points = np.zeros((len(rows), problem.size))
     points[:, moved] = rows @ axes.T
-    place = np.repeat(np.arange(number), each)
+    place = np.repeat(np.arange(number), len(rows) // number)
     place = np.concatenate([np.arange(number), place, place])
     curves = machine.at_each(
         np.concatenate([np.broadcast_to(z, (number, problem.size)), z + points, z - points]),
         jax.tree.map(lambda leaf: leaf[place], keys),
     )
     here, plus, minus = np.split(curves, [number, number + len(rows)])
-    # Each row's share of the least-squares estimate, times the realizations, so that their mean is the estimate.
-    weights = number * rows @ np.linalg.inv(rows.T @ rows) @ np.linalg.inv(axes)
     up, down = _of_each(likelihoods.stabilised, problem, dispersions, np.stack([plus, minus]))
     slope = _of_each(likelihoods.stabilised_slope, problem, dispersions, here)
-    of_rows = np.einsum("kp,kn->kpn", weights, (up - down) / 2).reshape(number, each, len(moved), -1).sum(1)
     found = here[:, None] * known
-    found[:, moved] = of_rows / slope[:, None]
+    found[:, moved] = (
+        np.einsum("qp,rqn->rpn", np.linalg.inv(axes), of_rows(rows, (up - down) / 2, number)) / slope[:, None]
+    )
     return here, found
+
+
+def of_rows(rows: np.ndarray, seen: np.ndarray, realizations: int) -> np.ndarray:
+    """J A transposed, by least squares, as often as there are realizations, with its noise: (realizations, size, n).
+
+    B_r = S D + sqrt(realizations) S sum_k w_rk s_k e_k / sqrt(1 - h_k),    S = (sum_k s_k s_k^T)^-1
+
+    with S D of all rows, e_k what is left of row k, h_k = s_k^T S s_k, and w_rk fixed signs that were drawn at random.
+    The mean over r is S D, and the deviation of that is seen from how far they are apart: rows of one realization
+    would not show it, where they are as good as orthogonal (Wu 1986, Ann. Statist. 14: the wild bootstrap).
+    """
+    inverse = np.linalg.inv(rows.T @ rows)
+    share = rows @ inverse
+    whole = share.T @ seen
+    left = (seen - rows @ whole) / np.sqrt(1 - (share * rows).sum(1))[:, None]
+    drawn = np.random.default_rng(0).choice([-1.0, 1.0], (realizations, len(rows)))
+    apart = np.stack([(share * each[:, None]).T @ left for each in drawn])
+    return whole + np.sqrt(realizations) * (apart - apart.mean(0))
 
 
 def shares(problem: Problem, z: np.ndarray) -> np.ndarray:

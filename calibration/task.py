@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from lpm.calibration import chance, objective
 from lpm.calibration.history import Logged
-from lpm.calibration.objective import Weights, moments
+from lpm.calibration.objective import Moments, Weights, moments
 from lpm.calibration.problem import Problem, Simulator, keys
 from lpm.calibration.tangents import cost, tangents
 from lpm.kernels import random
@@ -29,7 +30,8 @@ class Start:
         reason: of a dropped start.
         score: minus the log of likelihood times prior at the end, under seeds that all starts share; inf if dropped.
         dispersions: at the end, one for each stream.
-        jacobian: (n, size) d log(m + 1) / dz near the end, averaged over iterations; None if there is none.
+        jacobians: (parts, n, size) d log(m + 1) / dz near the end, from parts of the realizations, whose mean is meant;
+            None if there are none.
         history: of each iteration (misfit, squared step, squared step from chance).
     """
 
@@ -40,7 +42,7 @@ class Start:
     reason: str = ""
     score: float = math.inf
     dispersions: tuple[float, ...] = ()
-    jacobian: np.ndarray | None = None
+    jacobians: np.ndarray | None = None
     history: tuple[tuple[float, float, float], ...] = ()
 
 
@@ -130,12 +132,12 @@ class Sample:
     """What the fit of a sample of the population tells that of everybody.
 
     Args:
-        jacobian: (n, size) d log(m + 1) / dz at its end; None if it had none.
+        jacobians: (parts, n, size) d log(m + 1) / dz at its end; None if it had none.
         curves: (realizations, n) expected counts there, scaled up.
         share: of everybody's agents.
     """
 
-    jacobian: np.ndarray | None
+    jacobians: np.ndarray | None
     curves: np.ndarray
     share: float
 
@@ -166,6 +168,28 @@ class Task:
             if of_sample is not None:
                 result.append(math.sqrt(self.sample.share) * of_sample.samples)
         return result
+
+    def weighed(
+        self,
+        dispersions: tuple[float, ...],
+        pool: Sequence[np.ndarray],
+        found: Moments,
+        jacobians: np.ndarray | None,
+        number: int = 0,
+        surely: bool = True,
+    ) -> tuple[Weights, np.ndarray]:
+        """The weights that several iterations' curves make, and dm / dz, (parts, n, size), to go with them.
+
+        If not `surely`, with what may be noise of derivatives: far from the data it leads towards them all the same.
+        """
+        problem, good = self.problem, ~np.isnan(self.problem.counts)
+        each = None if jacobians is None else objective.absolute(jacobians, found.mean)
+        along = None if each is None else chance.on_scale(problem, dispersions, found.mean, each.mean(0))
+        covariance = chance.covariance(self.chance(dispersions, pool), along, good)
+        weights = objective.weigh(problem, dispersions, covariance, number or found.number)
+        empty = np.zeros((1, len(good), problem.size))
+        each = empty if each is None else each
+        return weights, chance.attenuated(problem, weights, found, each) if surely else each
 
     def seeds(self, first: int) -> random.Key:
         """Keys of fresh realizations."""

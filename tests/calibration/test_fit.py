@@ -161,7 +161,7 @@ def test_reverse_mode_gives_the_gradient_of_forward_mode(epidemic: calibration.P
     assert found is not None
     weights = objective.weigh(epidemic, (1.0,), objective.shrunk_covariance([found.samples]), found.number)
     jacobian = objective.mean_jacobian(found, tangents)
-    forward = gauss_newton.system(epidemic, weights, found, curves, jacobian, z).gradient
+    forward = gauss_newton.system(epidemic, weights, found, curves, jacobian[None], z).gradient
     again, back = machine.pullback(z, seeds)
     np.testing.assert_allclose(again, curves, rtol=1e-6)
     slope = objective.prior(epidemic.parameters, z)[1]
