@@ -30,16 +30,19 @@ DIRECT = SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
 MISTAKE = "  parameters: [{name: transmision, low: 0.2, high: 10}]\n"
 
 
-@pytest.mark.parametrize("how", ["shared", pytest.param("split", marks=pytest.mark.slow)])
-def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "derivatives"),
+    [
+        ("shared", "differences"),
+        pytest.param("shared", "cavity", marks=pytest.mark.slow),
+        pytest.param("split", "differences", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, derivatives: str, tmp_path: Path) -> None:
     """To the bits: the estimate, its covariance, the draws and what they predict; told once."""
     file = tmp_path / "own.yaml"
-    # Each sample of people is a program to compile, on every rank; derivatives that are carried are large ones.
-    section = (
-        SECTION + "  derivatives: differences\n"
-        if how == "split"
-        else SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
-    )
+    # A sample of people is one more program to compile on every rank, and derivatives that are carried a large one.
+    section = f"{SECTION if how == 'split' else DIRECT}  derivatives: {derivatives}\n"
     file.write_text(SCHOOL + section, "utf-8")
     for count in (1, 2):
         words = ("--split",) if how == "split" else ()

@@ -50,6 +50,7 @@ def test_forward_and_reverse_derivatives_agree(rule: str) -> None:
     np.testing.assert_allclose(float(forward), float(jax.grad(total)(value)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_transmission_of_every_layer_of_the_city_reaches_infections() -> None:
     """Six hundred people, many imported cases: more transmission, more infections."""
     layers = [f"transmission.{layer}" for layer in WORLDS["city"].params.transmission]

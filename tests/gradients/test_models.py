@@ -78,6 +78,7 @@ def test_the_market_of_the_page_holds_against_differences() -> None:
     assert found.counted().get("holds", 0) >= 8, str(found)
 
 
+@pytest.mark.slow
 def test_the_market_of_the_page_differentiates_in_both_modes() -> None:
     both_modes_agree(market(), 12)
 
@@ -208,7 +209,7 @@ def disease(course: str) -> World:
     )
 
 
-@pytest.mark.parametrize("course", ["competing_risks", "dwell"])
+@pytest.mark.parametrize("course", ["competing_risks", pytest.param("dwell", marks=pytest.mark.slow)])
 def test_outcomes_of_a_disease_hold_against_differences(course: str) -> None:
     """96 realizations, seed 2: slopes within 5 % and 4 standard errors (p = 1e-4), cosines as near."""
     found = check_gradient(disease(course), steps=40, realizations=96, seed=2, change={"initial": 0.2})

@@ -42,6 +42,7 @@ def checked() -> GradientCheck:
     return check_gradient(world(), steps=STEPS, **wanted)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_efficacies_meet_central_differences() -> None:
     """28 realizations with the same draws: each slope within 10 % of 1 and its error times 3.3 (p = 0.001)."""
     for each in checked().comparisons[:2]:

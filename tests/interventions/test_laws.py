@@ -94,6 +94,7 @@ def test_what_is_not_asked_for_takes_no_room() -> None:
     }
 
 
+@pytest.mark.slow  # a study's are held by tests/studies/test_parting.py
 def test_a_stored_scenario_has_the_baselines_records_until_it_parts(tmp_path: Path) -> None:
     worlds = {"baseline": built(IDLE), "scenario": built(EVERYTHING)}
     stored = {}
