@@ -191,14 +191,15 @@ The share of agents ever infected is the check: two means agree if they differ b
 
 {around(overhead)}## Tried, and not kept
 
-Each gave the same bits, and not enough time for what it cost the compiler and the reader:
+Each gave the same bits, and too little time for what it cost the compiler and the reader; no script of these trials is
+kept, so there are no figures:
 
 - The infectious tell their neighbours, instead of the susceptible asking theirs: sooner only while hardly anybody is
   infectious, since XLA's scatter on a CPU goes through its updates one by one.
 - In the city, draws for those alone whose stage is left in time, and counts in schools and workplaces by going through
   the infectious: little is gained, since all else is done for everybody as before.
 - In the city, asking for their contacts only those whose draw could be low enough: with a household and a workplace
-  that may be all infectious, that bound leaves nearly half of the susceptible.
+  that may be all infectious, that bound leaves too many of the susceptible.
 
 ## Where it was measured
 

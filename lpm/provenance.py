@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -123,9 +122,6 @@ def flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield from flat(each, f"{key}.{str(name).rstrip('_')}")
 
 
-_known: WeakKeyDictionary[World, dict[str, str]] = WeakKeyDictionary()
-
-
 def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """A line for each key that changed.
 
@@ -138,9 +134,7 @@ def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 def fingerprints(world: World) -> dict[str, str]:
     """A few words on each thing that a run reads and never changes: parameters, attributes, networks."""
-    if world not in _known:  # reading a million contacts takes as long as simulating some days
-        _known[world] = of_world(world.state.fixed, world.agents) if world.share is None else world.share.fingerprints
-    fixed = _known[world]
+    fixed = of_world(world.state.fixed, world.agents) if world.share is None else world.share.fingerprints
     params = jax.tree_util.tree_leaves_with_path({"params": world.params})
     return fixed | {
         jax.tree_util.keystr(path, simple=True, separator="."): f"{np.shape(leaf)} {checksum(np.asarray(leaf))}"

@@ -42,7 +42,7 @@ class Share:
     built: str = "every rank built the whole world, and took its part of it"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class World:
     """A model with its parameters, its state before the first step and what to observe.
 
