@@ -16,6 +16,7 @@ from lpm.calibration.posterior import Predictive, coverage, draws, identified, i
 from lpm.calibration.problem import Problem
 from lpm.calibration.profiles import Profile, profile
 from lpm.calibration.recovery import Recovery, recover, recover_fit, recover_prior, synthetic
+from lpm.calibration.regression import regress
 from lpm.calibration.rejection import Rejection, reject
 from lpm.calibration.sampling import Sample, sample
 from lpm.calibration.task import Fit
@@ -51,6 +52,7 @@ __all__ = [
     "recover",
     "recover_fit",
     "recover_prior",
+    "regress",
     "reject",
     "sample",
     "smooth",

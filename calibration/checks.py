@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from lpm.calibration import ensemble, fitting, likelihoods, posterior, profiles, recovery
+from lpm.calibration import likelihoods, posterior, profiles, recovery
 from lpm.calibration.posterior import Identified, Predictive
 from lpm.calibration.problem import of_streams
 from lpm.calibration.profiles import Profile
@@ -141,13 +141,14 @@ def check(
 
 def recovered(fit: Fit, repeats: int, seed: int = 0, progress: Callable[[str], None] = lambda _: None) -> Recovery:
     """Fit synthetic data made from the fit's estimate, each from a point two posterior deviations away."""
-    if fit.starts[0].verdict == "assimilated":
-        return recovery.recover_fit(fit, repeats, method=ensemble.smooth, progress=progress)
+    method = recovery.METHODS[fit.method]
+    if fit.method == "ensemble":
+        return recovery.recover_fit(fit, repeats, method=method, progress=progress)
     off = STARTED_OFF * posterior.draws(dataclasses.replace(fit, z=np.zeros_like(fit.z)), repeats, seed + 17)
     generator = iter(fit.z + off)
 
     def begun(problem: object, **settings: object) -> Fit:
-        return fitting.fit(problem, first=next(generator)[None], **settings)  # type: ignore[arg-type]
+        return method(problem, first=next(generator)[None], **settings)
 
     return recovery.recover_fit(fit, repeats, method=begun, starts=1, progress=progress)
 
@@ -256,13 +257,16 @@ def _of_parameters(fit: Fit, identified: Identified, curves: tuple[Profile, ...]
                 Finding(1, f"{parameter.name} stands at the edge of its bounds, {bounds}: widen them, or say why")
             )
     for curve in curves:
-        _, (low, high) = limits[curve.name]
+        value, (low, high) = limits[curve.name]
         if not (math.isfinite(curve.low) and math.isfinite(curve.high)):
             text = f"the likelihood alone gives {curve.name} no end on one side, within three posterior deviations"
             found.append(Finding(1, text))
         elif not 0.5 < (curve.high - curve.low) / (high - low) < 2:
             text = f"{curve.name}: the profile's interval, {curve.low:.3g} to {curve.high:.3g}, is not the posterior's"
             found.append(Finding(1, text))
+        if not curve.low <= value <= curve.high:
+            text = f"{curve.name}: the estimate, {value:.3g}, lies outside the likelihood's own interval"
+            found.append(Finding(1, f"{text}, {curve.low:.3g} to {curve.high:.3g}: the prior, or a bad end of the fit"))
     return found
 
 

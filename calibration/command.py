@@ -19,7 +19,20 @@ from rich.table import Table
 import lpm
 from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
-from lpm.calibration import checks, ensemble, fitting, flow, hub, page, picture, posterior, results, sampling, setup
+from lpm.calibration import (
+    checks,
+    ensemble,
+    fitting,
+    flow,
+    hub,
+    page,
+    picture,
+    posterior,
+    regression,
+    results,
+    sampling,
+    setup,
+)
 from lpm.calibration.checks import Checks
 from lpm.calibration.history import FOLDER, Log
 from lpm.calibration.posterior import Predictive
@@ -148,6 +161,11 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
     if section.method == "ensemble":
         asked |= {"members": section.members, "assimilations": section.assimilations}
         fit = ensemble.smooth(problem, **asked)
+    elif section.method == "regression" and section.coarse:
+        asked |= {each: getattr(section, each) for each in ("points", "coarse_points", "coarse_iterations")}
+        fit = regression.coarse_to_fine(problems["sample"], problem, **asked)
+    elif section.method == "regression":
+        fit = regression.regress(problem, points=section.points, **asked)
     elif section.coarse:
         asked |= {each: getattr(section, each) for each in ("coarse_realizations", "coarse_iterations")}
         fit = fitting.coarse_to_fine(problems["sample"], problem, **asked)

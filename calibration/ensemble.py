@@ -160,6 +160,7 @@ def smooth(
         realizations,
         seed,
         message,
+        method="ensemble",
     )
 
 

@@ -208,13 +208,13 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
             told = chance.attenuated(problem, weights, own, objective.absolute(known, own.mean))
             systems.append(system(problem, weights, own, each, told, z))
         mean = averaged(systems)
-        task.say(f"averaging, {len(seen)}: {_chance(mean)}")
+        task.say(f"averaging, {len(seen)}: {chance_left(mean)}")
         if len(seen) >= LEAST_AVERAGES and largest_chance(mean) < ENOUGH:
             break
     if mean is None:
         raise RunError("the best start died out under other seeds; write more `realizations`, or narrower bounds")
     step = mean.step if mean.squared_step < NEAR else np.zeros_like(z)  # a long one is not to be trusted untried
-    message = _message(best, ends, mean)
+    message = ending(best, ends, mean)
     task.say(message)
     return Fit(
         problem,
@@ -233,7 +233,7 @@ def polished(task: Task, best: Start, ends: tuple[Start, ...], averages: int) ->
     )
 
 
-def _message(best: Start, ends: tuple[Start, ...], mean: System) -> str:
+def ending(best: Start, ends: tuple[Start, ...], mean: System) -> str:
     """How the fit ended."""
     text = {
         "noise floor": "at the noise floor: further steps would follow chance in the simulations alone",
@@ -245,7 +245,7 @@ def _message(best: Start, ends: tuple[Start, ...], mean: System) -> str:
     agree = sum(each.score < best.score + 3 for each in ends)
     dropped = sum(each.verdict == "dropped" for each in ends)
     others = f"{agree} of {len(ends)} starts end alike" + (f", {dropped} dropped" if dropped else "")
-    return f"{text}; {others}; {_chance(mean)}"
+    return f"{text}; {others}; {chance_left(mean)}"
 
 
 def largest_chance(mean: System) -> float:
@@ -253,5 +253,5 @@ def largest_chance(mean: System) -> float:
     return float(np.sqrt(np.max(np.diag(mean.chance) / np.diag(np.linalg.inv(mean.both)))))
 
 
-def _chance(mean: System) -> str:
+def chance_left(mean: System) -> str:
     return f"chance in the simulations is {100 * largest_chance(mean):.0f} % of a posterior deviation at most"

@@ -70,7 +70,7 @@ def descend(task: Task, number: int, z: np.ndarray, iterations: int) -> Start:
         here = system(problem, weights, found, curves, each, z)
         axes = SHARE * np.linalg.cholesky(np.linalg.inv(here.with_share(float(problem.epidemic_chance) or 1.0)))
         history.append((here.value, here.squared_step, here.squared_chance))
-        task.say(_line(number, iteration, here, task.budget.spent))
+        task.say(line(number, iteration, here, task.budget.spent))
         task.record(Row(number, iteration, z, here.value, here.squared_step, here.squared_chance, task.budget.spent))
         # Far from the data chance is loud as well, and says nothing of where the fit is.
         quiet += here.squared_step <= min(CHANCE * here.squared_chance, nearly)
@@ -134,10 +134,10 @@ def score(
     return objective.score(problem.streams, weights, found) + objective.prior(problem.parameters, z)[0]
 
 
-def _line(number: int, iteration: int, here: System, spent: int) -> str:
+def line(number: int, iteration: int, here: System, spent: int) -> str:
     step, chance = here.squared_step**0.5, here.squared_chance**0.5
-    lengths = f"step {step:.2g} posterior deviations ({chance:.2g} from chance)"
-    return f"start {number}, iteration {iteration}: misfit {here.value:.4g}, {lengths}, {spent:,} simulations"
+    told = f"next step {step:.2g} posterior deviations long (chance alone would make it {chance:.2g})"
+    return f"start {number}, iteration {iteration}: misfit {here.value:.4g}, {told}, {spent:,} simulations so far"
 
 
 def _why(problem: Problem, z: np.ndarray, curves: np.ndarray, tangents: np.ndarray) -> str:

@@ -19,6 +19,7 @@ from lpm.calibration.task import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PRIOR = 50_000  # draws of it, of which a narrow posterior's panel shows few
 COLUMNS, PANELS = 4, 24  # of panels in a row; panels at most
 HEIGHT = 1.6449**2  # of a profile at the ends of its interval of 90 %
 
@@ -27,7 +28,7 @@ def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
     """Draw a fit to a PNG file.
 
     Bands are the middle 50 % and 90 % of what the posterior predicts, counting included; the line is their median, dots
-    are the data. Below, each parameter's posterior is blue and its prior grey.
+    are the data. Below, each parameter's posterior is blue and its prior grey, each drawn to the same height.
     """
     from lpm import plot  # before pyplot: it chooses a backend that needs no screen
 
@@ -44,7 +45,7 @@ def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
         bottom = blocks[1].subgridspec(below, min(COLUMNS, len(names)))
         for place, (number, region) in enumerate(panels):
             _stream(figure.add_subplot(top[divmod(place, COLUMNS)]), fit, predictive, number, region)
-        prior = fit.problem.values(draw_prior(fit.problem.parameters, 4000, 0))
+        prior = fit.problem.values(draw_prior(fit.problem.parameters, PRIOR, 0))
         drawn = fit.problem.values(posterior.draws(fit, 4000))
         for place, name in enumerate(names):
             _parameter(figure.add_subplot(bottom[divmod(place, COLUMNS)]), name, drawn[:, place], prior[:, place])
@@ -129,9 +130,11 @@ def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> N
 
     low, high = np.quantile(drawn, [0.001, 0.999])
     margin = 0.6 * (high - low)
-    bins = [float(edge) for edge in np.linspace(low - margin, high + margin, 60)]
-    axes.hist(prior, bins, weights=np.full(len(prior), 1 / len(prior)), color="#bbbbbb", label="prior")
-    axes.hist(drawn, bins, weights=np.full(len(drawn), 1 / len(drawn)), color=plot.MODEL, alpha=0.7, label="posterior")
+    edges = np.linspace(low - margin, high + margin, 41)
+    # Each as high as the other: beside a narrow posterior, a wide prior of the same area is a line at the bottom.
+    for values, color, alpha, label in ((prior, "#bbbbbb", 1.0, "prior"), (drawn, plot.MODEL, 0.7, "posterior")):
+        counts = np.histogram(values, edges)[0]
+        axes.stairs(counts / max(counts.max(), 1), edges, fill=True, color=color, alpha=alpha, label=label)
     axes.set_title(name)
     axes.set_yticks([])
     axes.legend(loc="upper right", frameon=False, fontsize=7)

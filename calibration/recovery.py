@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lpm.calibration import ensemble, fitting, posterior
+from lpm.calibration import ensemble, fitting, posterior, regression
 from lpm.calibration.objective import DIED_OUT
 from lpm.calibration.priors import draw_prior
 from lpm.calibration.problem import Problem, keys, simulator, with_counts
@@ -16,6 +16,11 @@ from lpm.calibration.task import Fit
 from lpm.errors import RunError
 
 ATTEMPTS = 20  # at an epidemic that does not die out
+METHODS: dict[str, Callable[..., Fit]] = {
+    "levenberg_marquardt": fitting.fit,
+    "regression": regression.regress,
+    "ensemble": ensemble.smooth,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,7 +155,6 @@ def recover_prior(
     """
     truths = draw_prior(fit.problem.parameters, repeats, seed + 29)
     settings: dict[str, Any] = {"realizations": fit.realizations, "starts": max(1, len(fit.starts) // 2)}
-    if fit.starts[0].verdict == "assimilated":
-        settings["method"] = ensemble.smooth
+    settings["method"] = METHODS[fit.method]
     settings |= {"seed": seed + 1, "data_seed": seed + 2, "least": 0.0, "progress": progress}
     return recover(fit.problem, truths, fit.weights.dispersions, **settings)

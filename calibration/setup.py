@@ -48,7 +48,8 @@ def problem_of(config: Config, world: World) -> Problem:
     free = _parameters(config, tree, document)
     section = config.calibrate
     cut = world.cut(target for each in free for target in each.targets)
-    if cut and section.method != "ensemble" and section.derivatives != "differences":
+    by_rule = section.method == "levenberg_marquardt" and section.derivatives != "differences"
+    if cut and by_rule:
         document.report(
             ("calibrate", "derivatives") if "derivatives" in document.data["calibrate"] else ("calibrate",),
             f"asked for derivatives by the rule {section.derivatives}, got {', '.join(cut)}, which decides by counting "
@@ -57,7 +58,8 @@ def problem_of(config: Config, world: World) -> Problem:
         )
     if document.problems:
         raise InputError(document.problems)
-    return Problem(world, config.run.calendar, free, streams, section.epidemic_chance, section.derivatives)
+    rule = "differences" if section.method == "regression" else section.derivatives  # of profiles of the likelihood
+    return Problem(world, config.run.calendar, free, streams, section.epidemic_chance, rule)
 
 
 def coarse_problem(config: Config, problem: Problem) -> Problem:

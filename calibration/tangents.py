@@ -27,7 +27,7 @@ import numpy as np
 
 from lpm.calibration import likelihoods
 from lpm.calibration.history import Logged
-from lpm.calibration.parameters import forward, slices
+from lpm.calibration.parameters import Parameter, forward, slices
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import Problem, Simulator, of_streams
 from lpm.kernels import random
@@ -83,8 +83,8 @@ def tangents(
         jax.tree.map(lambda leaf: leaf[place], keys),
     )
     here, plus, minus = np.split(curves, [number, number + len(rows)])
-    up, down = _of_each(likelihoods.stabilised, problem, dispersions, np.stack([plus, minus]))
-    slope = _of_each(likelihoods.stabilised_slope, problem, dispersions, here)
+    up, down = of_each(likelihoods.stabilised, problem, dispersions, np.stack([plus, minus]))
+    slope = of_each(likelihoods.stabilised_slope, problem, dispersions, here)
     found = here[:, None] * known
     found[:, moved] = (
         np.einsum("qp,rqn->rpn", np.linalg.inv(axes), of_rows(rows, (up - down) / 2, number)) / slope[:, None]
@@ -112,19 +112,38 @@ def of_rows(rows: np.ndarray, seen: np.ndarray, realizations: int) -> np.ndarray
 
 def shares(problem: Problem, z: np.ndarray) -> np.ndarray:
     """d log X / dz, (size, n), of parameters that are nothing but a stream's share reported; 0 for all others."""
-    found, at = np.zeros((problem.size, len(problem.counts))), 0
-    places = dict(zip((each.name for each in problem.parameters), slices(problem.parameters), strict=True))
-    for each in problem.streams:
-        for parameter in problem.parameters:
-            if parameter.targets == (f"observation.{each.name}.reporting",):
-                own = jnp.asarray(z[places[parameter.name]], jnp.float32)
-                slope = jax.grad(lambda value, p=parameter: jnp.log(forward(p, value)).sum())(own)
-                found[places[parameter.name], at : at + each.values.size] = np.asarray(slope)[:, None]
-        at += each.values.size
+    found = np.zeros((problem.size, len(problem.counts)))
+    for parameter, part, own in _reported(problem):
+        slope = jax.grad(lambda value, p=parameter: jnp.log(forward(p, value)).sum())(_single(z[part]))
+        found[part, own] = np.asarray(slope)[:, None]
     return found
 
 
-def _of_each(
+def log_shares(problem: Problem, points: np.ndarray) -> np.ndarray:
+    """The log of these shares, for each count: of (K, size) points, (K, n)."""
+    found = np.zeros((len(points), len(problem.counts)))
+    for parameter, part, own in _reported(problem):
+        found[:, own] += np.log(np.asarray(forward(parameter, _single(points[:, part])), np.float64)).sum(1)[:, None]
+    return found
+
+
+def _reported(problem: Problem) -> list[tuple[Parameter, slice, slice]]:
+    """Parameters that are a share reported, with their places in z and those of their stream's counts."""
+    found, at = [], 0
+    places = slices(problem.parameters)
+    for each in problem.streams:
+        own = slice(at, at := at + each.values.size)
+        for parameter, part in zip(problem.parameters, places, strict=True):
+            if parameter.targets == (f"observation.{each.name}.reporting",):
+                found.append((parameter, part, own))
+    return found
+
+
+def _single(z: np.ndarray) -> jax.Array:
+    return jnp.asarray(z, jnp.float32)
+
+
+def of_each(
     function: Callable[[likelihoods.Likelihood, np.ndarray, float], np.ndarray],
     problem: Problem,
     dispersions: Sequence[float],

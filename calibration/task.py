@@ -64,6 +64,7 @@ class Fit:
         realizations, seed: of the fit.
         message: how it ended, in a sentence.
         coarse: the fit of a sample that this one went on from; None if there was none.
+        method: as in a config's `calibrate`.
     """
 
     problem: Problem
@@ -80,6 +81,7 @@ class Fit:
     seed: int
     message: str
     coarse: Fit | None = None
+    method: Literal["levenberg_marquardt", "regression", "ensemble"] = "levenberg_marquardt"
 
     @property
     def values(self) -> np.ndarray:

@@ -149,10 +149,13 @@ class CalibrateSection:
 
     Args:
         parameters: what is free.
-        method: levenberg_marquardt, by derivatives; or ensemble, a smoother without them.
+        method: levenberg_marquardt, by derivatives; regression, over simulations about the estimate; or ensemble, a
+            smoother. The last two need no derivatives.
         derivatives: cavity, carried through the events (see `lpm.simulate`); or differences between simulations, which
             are right for every model and whose cost hardly grows with the number of parameters.
         members, assimilations: of the ensemble.
+        points, coarse_points: simulations of each round of a regression; half as many again as there are numbers to
+            tell, and of a sample of agents eight times as many, if left out.
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
             are fitted as if they were its mean.
@@ -172,10 +175,12 @@ class CalibrateSection:
 
     parameters: tuple[ParameterSection, ...]
     data: tuple[DataSection, ...] = ()
-    method: Literal["levenberg_marquardt", "ensemble"] = "levenberg_marquardt"
+    method: Literal["levenberg_marquardt", "regression", "ensemble"] = "levenberg_marquardt"
     derivatives: Literal["cavity", "differences"] = "cavity"
     members: Annotated[int, Number(10, 1_000_000)] = 300
     assimilations: Positive = 4
+    points: Positive | None = None
+    coarse_points: Positive | None = None
     epidemic_chance: bool = True
     realizations: Annotated[int, Number(2, 100_000)] = 32
     coarse: Positive | None = None
