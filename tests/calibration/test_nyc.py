@@ -23,7 +23,7 @@ def test_the_last_four_weeks_are_not_shown_to_the_fit(problem: Problem) -> None:
     for each in problem.streams:
         assert each.labels == BOROUGHS
         assert np.isnan(each.values[-HELD_OUT:]).all()
-        assert np.isfinite(each.values[-HELD_OUT - 10 : -HELD_OUT]).all()
+        assert np.isfinite(each.values[-HELD_OUT - 9 : -HELD_OUT]).all()
         assert each.first[-1] + 7 == problem.calendar.steps
 
 

@@ -60,6 +60,7 @@ def test_a_fit_on_two_ranks_is_that_of_one_process(how: str, derivatives: str, t
     assert np.isfinite(one["z"]).all()
 
 
+@pytest.mark.slow  # plain runs and derivatives on ranks have tests of their own in tests/ranks
 def test_a_divided_population_is_simulated_as_on_one_process(tmp_path: Path) -> None:
     """Counts to the bit, derivatives forward and in reverse to float rounding."""
     done = on_ranks(2, "calibrate", str(tmp_path))

@@ -68,7 +68,7 @@ def observed(number: int) -> calibration.Problem:
 
 
 def test_intervals_hold_what_is_true_where_chance_is_most_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 30 data sets and two parameters, as often as they say: fewer than 47 of 60, or all, have chances of 0.2 % each.
+    """Of 30 data sets and two parameters, as often as they say: fewer than 47 of 60, or all, have a chance of 0.2 %.
 
     Estimates are off by what chance makes of one epidemic, and counting of its counts.
     """

@@ -51,6 +51,7 @@ def test_efficacies_meet_central_differences() -> None:
         assert each.cosine > 0.9, str(checked())
 
 
+@pytest.mark.slow
 def test_numbers_of_doses_have_a_derivative_by_differences_alone() -> None:
     """Who is served is decided by counting, which no rule follows: its zero is told as a chain that is cut."""
     doses = checked().comparisons[2]
@@ -75,6 +76,10 @@ def test_a_rule_refuses_what_it_would_call_zero() -> None:
     with pytest.raises(InputError, match='write method="differences"'):
         jacobian(world(), [DOSES], steps=2, method="mean_field")
     assert jacobian(world(), [DOSES], steps=2, method="differences").parameters == (DOSES,)
+
+
+@pytest.mark.slow
+def test_where_no_parameters_are_named_those_are_left_out() -> None:
     found = jacobian(world(), steps=2, observables=["infections"]).parameters
     assert {MASKS, VACCINE} <= set(found)
     assert not world().cut(found)
