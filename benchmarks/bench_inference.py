@@ -160,7 +160,7 @@ def black_it(small: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder, "given.npz")
         np.savez(given, data=[each.counts for each in data], low=low, high=high)
-        words = [python(BLACK_IT), str(HERE / "peers" / "run_black_it.py"), str(given), "90" if small else "1000"]
+        words = [python(BLACK_IT), str(HERE / "peers" / "run_black_it.py"), str(given), "90" if small else "1400"]
         found = answered(words, problem)
     estimate, seconds = np.array(found.pop("estimate")), found.pop("seconds")
     return compared(problem, truths, None, estimate, None) | found | {"seconds_each": float(np.median(seconds))}

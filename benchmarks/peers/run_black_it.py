@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("given", type=Path, help=".npz with data (repeats, n), low and high (size,)")
     parser.add_argument("simulations", type=int, help="for each row")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--ensemble", type=int, default=1, help="simulations of each point")
+    parser.add_argument("--ensemble", type=int, default=3, help="simulations of each point")
     asked = parser.parse_args()
     with np.load(asked.given) as file:
         data, low, high = file["data"], file["low"], file["high"]
