@@ -1,6 +1,6 @@
 """sbi: neural posterior estimation, trained once for all epidemics, from square roots of counts.
 
-Two density estimators are trained, and that of the better validation loss gives the posteriors. Counts are standardised
+Of several density estimators, that of the best validation loss gives the posteriors. Counts are standardised
 together ("structured"), as sbi advises for time series.
 """
 
@@ -16,7 +16,6 @@ from sbi.inference import NPE
 from sbi.neural_nets import posterior_nn
 
 DRAWS = 2_000
-TRIED = ("maf", "nsf")
 STEPS = 40  # batches in an epoch
 
 
@@ -35,13 +34,16 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, default=1_000, help="at most; it stops when validation no longer improves"
     )
+    parser.add_argument(
+        "--estimators", nargs="+", default=["maf"], help="names of density estimators, each of them tried"
+    )
     asked = parser.parse_args()
     with np.load(asked.given) as file:
         z, counts, data = torch.tensor(file["z"], dtype=torch.float32), roots(file["counts"]), roots(file["data"])
     prior = torch.distributions.MultivariateNormal(z.mean(0), torch.cov(z.T))
     trained, tried = [], []
     batch = max(20, len(z) // STEPS)
-    for model in TRIED:
+    for model in asked.estimators:
         torch.manual_seed(0)
         begun = time.perf_counter()
         machine = NPE(
