@@ -39,7 +39,6 @@ from lpm.worlds import seir
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "inference.json"
 BLACK_IT, SBI = ("black-it==0.3.3",), ("sbi==0.27.0",)
-ESTIMATORS = ("maf", "nsf")  # of many simulations the first alone, which takes long enough
 POISSON = (1.0, 1.0)  # dispersions of the two streams, which Poisson counts do not use
 LEVELS = [0.05, 0.5, 0.95]
 
@@ -126,7 +125,6 @@ def shared(simulations: int, small: bool) -> dict[str, Any]:
         given, gives = Path(folder, "given.npz"), Path(folder, "draws.npz")
         np.savez(given, z=z, counts=counts, data=[each.counts for each in data])
         options = ["--epochs", "5"] if small else []
-        options += ["--estimators", *(ESTIMATORS if simulations <= 2_000 else ESTIMATORS[:1])]
         words = [interpreter, str(HERE / "peers" / "run_sbi.py"), str(given), str(gives), *options]
         said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=folder).stdout
         with np.load(gives) as file:

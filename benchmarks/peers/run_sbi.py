@@ -1,7 +1,7 @@
 """sbi: neural posterior estimation, trained once for all epidemics, from square roots of counts.
 
-Of several density estimators, that of the best validation loss gives the posteriors. Counts are standardised
-together ("structured"), as sbi advises for time series.
+The density estimator is sbi's own choice, a masked autoregressive flow; of several, that of the best validation loss
+gives the posteriors. Counts are standardised together ("structured"), as sbi advises for time series.
 """
 
 import argparse
@@ -60,6 +60,7 @@ def main() -> None:
     torch.manual_seed(1)
     np.savez(asked.gives, z=[drawn.sample((DRAWS,), x=row, show_progress_bars=False).numpy() for row in data])
     versions = {name: version(name) for name in ("sbi", "torch", "numpy")}
+    print()  # what sbi said of itself may have ended without
     print(json.dumps({"tried": tried, "used": tried[best], "draws": DRAWS, "peer_versions": versions}))
 
 
