@@ -184,4 +184,4 @@ def test_rejection_takes_the_simulations_that_are_shared(driver: ModuleType, pro
 
 @pytest.mark.slow
 def test_known_epidemics_are_fitted_for_the_comparison(tmp_path: Path) -> None:
-    assert "held" in run(BENCHMARKS / "bench_inference.py", "--small", "fit", folder=tmp_path)
+    assert "held" in run(BENCHMARKS / "bench_inference.py", "--small", "fit-once", folder=tmp_path)
