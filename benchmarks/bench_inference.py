@@ -1,10 +1,10 @@
 """What other calibrators find from the same data.  python benchmarks/bench_inference.py [PART ...] [--small]
 
-Eight SEIR epidemics over a random network with known rates, drawn from the prior, as part `network` of
-bench_calibration.py has them, of 20,000 agents. fit: lpm's Levenberg-Marquardt from two starts; fit-once: from one. black-it: Banca d'Italia's kit, whose
-points lpm simulates. few, many: of so many simulations of draws from the prior, which all epidemics share, lpm's
-rejection and sbi's neural posterior estimation. Peers run in environments of their own, made on first use. Each part is
-saved by its name in benchmarks/results/inference.json.
+Eight SEIR epidemics of 20,000 agents over a random network, as part `network` of bench_calibration.py has them,
+with known rates that were drawn from the prior. fit: lpm's Levenberg-Marquardt from two starts; fit-once: from one.
+black-it: Banca d'Italia's kit, whose points lpm simulates. few, many: of so many simulations of draws from the prior,
+which all epidemics share, lpm's rejection and sbi's neural posterior estimation. Peers run in environments of their
+own, made on first use. Each part is saved by its name in benchmarks/results/inference.json.
 """
 
 from __future__ import annotations
