@@ -1,5 +1,6 @@
 """The benchmarks run, the simulators do the same work, and the page says what was measured."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -7,8 +8,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+
+from lpm import calibration
+from lpm.calibration import Problem
+from lpm.calibration.history import Log
+from lpm.calibration.parameters import inverse
+from lpm.calibration.priors import draw_prior
+from lpm.calibration.problem import keys, simulator, with_counts
+from lpm.settings import Calendar
+from lpm.worlds import seir
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -38,8 +50,6 @@ def needs_compiler() -> None:
 def test_two_simulators_end_with_the_same_share_infected(tmp_path: Path) -> None:
     """20,000 agents, 6 epidemics each: 4 standard errors are p = 0.003 in Student's t with 10 degrees of freedom."""
     needs_compiler()
-    import numpy as np
-
     from lpm import networks
 
     edges = networks.erdos_renyi(20_000, 10.0, seed=1)
@@ -114,3 +124,64 @@ def test_every_peer_runs_small(tmp_path: Path) -> None:
     needs_compiler()
     printed = run(BENCHMARKS / "bench_peers.py", "--small", folder=tmp_path)
     assert all("final size" in line for line in printed.splitlines()[1:])
+
+
+@pytest.fixture
+def driver(modules: None) -> ModuleType:
+    return importlib.import_module("bench_inference")
+
+
+@pytest.fixture
+def problem(driver: ModuleType) -> Problem:
+    """The four rates of the comparison, in a small town and few days."""
+    calendar = Calendar(21)
+    world = seir.build(seir.Settings(agents=500, transmission=0.06, latent_days=3.5, infectious_days=7), calendar)
+    return Problem(world, calendar, driver.rates(0.06, 0.05), driver.seen(world, calendar, True))
+
+
+PEER = """import json, sys
+print(json.dumps({"values": [0.07, 3, 6, 0.06], "seed": 5}), flush=True)
+counts = json.loads(sys.stdin.readline())
+print(json.dumps({"estimate": counts}))"""
+
+
+def test_a_calibrator_is_answered_with_the_epidemic_of_its_values(driver: ModuleType, problem: Problem) -> None:
+    z = np.array([inverse(free, value) for free, value in zip(problem.parameters, (0.07, 3, 6, 0.06), strict=True)])
+    assert np.allclose(problem.values(z), (0.07, 3, 6, 0.06), rtol=1e-5)
+    expected = simulator(problem).at_each(z[None], keys(5, 2**31, 1))[0]
+    assert expected.sum() > 50
+    assert driver.answered([sys.executable, "-c", PEER], problem) == {"estimate": expected.tolist()}
+
+
+def test_a_calibrator_that_stops_half_way_is_told(driver: ModuleType, problem: Problem) -> None:
+    with pytest.raises(SystemExit, match="got exit status 3"):
+        driver.answered([sys.executable, "-c", PEER.replace('print(json.dumps({"est', "sys.exit(3) #")], problem)
+
+
+def test_estimates_are_compared_with_the_truth(driver: ModuleType, problem: Problem) -> None:
+    """Two epidemics; of each parameter one estimate is off by 10 %, one by 30 %, and one interval in two holds it."""
+    z = draw_prior(problem.parameters, 2, seed=3)
+    truth = problem.values(z)
+    high = truth * np.array([[1.2], [0.9]])
+    found = driver.compared(problem, z, truth * 0.8, truth * np.array([[1.1], [0.7]]), high)
+    assert np.allclose(list(found["median_relative_error"].values()), 0.2)
+    assert np.allclose(list(found["largest_relative_error"].values()), 0.3)
+    assert (found["held"], found["of"]) == (4, 8)
+    low, above = np.quantile(problem.values(draw_prior(problem.parameters, 4000, 0)), [0.05, 0.95], axis=0)
+    width = np.median(high - truth * 0.8, axis=0) / (above - low)
+    assert np.allclose(list(found["interval_as_share_of_the_prior's"].values()), width)
+
+
+@pytest.mark.slow
+def test_rejection_takes_the_simulations_that_are_shared(driver: ModuleType, problem: Problem, tmp_path: Path) -> None:
+    z, counts = driver.drawn(problem, 20, tmp_path)
+    data = dataclasses.replace(with_counts(problem, counts[3]), log=Log(tmp_path))
+    kept = calibration.reject(data, simulations=20, keep=1, dispersions=driver.POISSON)
+    assert data.log is not None
+    assert (data.log.calls, data.log.used) == (1, 1)
+    assert (kept.distance[0], kept.z[0].tolist()) == (0, z[3].tolist())
+
+
+@pytest.mark.slow
+def test_known_epidemics_are_fitted_for_the_comparison(tmp_path: Path) -> None:
+    assert "held" in run(BENCHMARKS / "bench_inference.py", "--small", "fit-once", folder=tmp_path)
