@@ -2,7 +2,6 @@
 
 Eight SEIR epidemics of 20,000 agents over a random network, as part `network` of bench_calibration.py has them,
 with known rates that were drawn from the prior. fit: lpm's Levenberg-Marquardt from two starts; fit-once: from one.
-regression: lpm's fit by regression.
 black-it: Banca d'Italia's kit, whose points lpm simulates. few, many: of so many simulations of draws from the prior,
 which all epidemics share, lpm's rejection and sbi's neural posterior estimation. Peers run in environments of their
 own, made on first use. Each part is saved by its name in benchmarks/results/inference.json.
@@ -80,21 +79,12 @@ def compared(problem: Problem, truths: np.ndarray, low: Any, middle: np.ndarray,
 
 def fit(small: bool, starts: int = 2) -> dict[str, Any]:
     """lpm's Levenberg-Marquardt, each epidemic by itself."""
-    return fitted(small, calibration.fit, {"realizations": 8 if small else 16, "starts": starts})
-
-
-def regression(small: bool) -> dict[str, Any]:
-    """lpm's fit by regression, each epidemic by itself."""
-    return fitted(small, calibration.regress, {"iterations": 3 if small else 20})
-
-
-def fitted(small: bool, method: Callable[..., calibration.Fit], settings: dict[str, Any]) -> dict[str, Any]:
-    """A method of lpm's, each epidemic by itself."""
     problem, truths, data = known(small)
+    settings: dict[str, Any] = {"realizations": 8 if small else 16, "starts": starts}
     fits, seconds = [], []
     for each in data:
         begun = time.perf_counter()
-        fits.append(method(each, **settings))
+        fits.append(calibration.fit(each, **settings))
         seconds.append(time.perf_counter() - begun)
         print(f"fit: {fits[-1].simulations} simulations, {seconds[-1]:.0f} s; {fits[-1].message}", flush=True)
     low, high = np.moveaxis([calibration.intervals(each) for each in fits], 2, 0)
@@ -215,7 +205,6 @@ def short(found: dict[str, Any]) -> str:
 PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "fit": fit,
     "fit-once": lambda small: fit(small, starts=1),
-    "regression": regression,
     "black-it": black_it,
     "few": lambda small: shared(200 if small else 2_000, small),
     "many": lambda small: shared(400 if small else 10_000, small),
