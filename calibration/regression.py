@@ -41,6 +41,7 @@ from lpm.kernels import random
 BEGIN = 0.25  # prior deviations, of the first round's points
 SPREAD = 0.5  # of a round's points along each axis, in posterior deviations
 REACH = 2.0  # how far a round tells of, and how far a first step goes, in offsets of its own points
+LEAST = 64  # simulations of the last rounds that are used however far apart: with fewer, slopes drown in noise
 WORSE = 0.5  # rise of the misfit that is one
 GROWTH = 2.0  # of the axes from a round to the next, at most
 
@@ -134,7 +135,8 @@ def regress(
             verdict = "out of budget"
             break
         rounds.append(_round(task, z, axes, number, keys(seed, number * iteration, number), generator))
-        near = [each for each in rounds if _near(each, z, axes)]
+        last = -(-LEAST // number)
+        near = [each for each in rounds[:-last] if _near(each, z, axes)] + rounds[-last:]
         try:
             here = at(task, near, z, dispersions, begun=here is not None)
         except RunError:
@@ -147,12 +149,17 @@ def regress(
         progress(line(0, iteration, own, task.budget.spent))
         record(Row(0, iteration, z, *history[-1], task.budget.spent))
         wanted = own.with_share(float(problem.epidemic_chance) or 1.0)
-        wide = np.sqrt(np.linalg.eigvalsh(axes.T @ wanted @ axes)) / SPREAD
+        squares, along = np.linalg.eigh(axes.T @ wanted @ axes)
+        wide = np.sqrt(squares) / SPREAD
+        # Along axes that are shorter than the posterior, slopes may be lost in noise: no step, but a wider round.
+        told = axes @ along @ np.diag(wide >= 1 / GROWTH) @ along.T @ np.linalg.inv(axes)
         before = np.linalg.inv(axes @ axes.T)
         axes = np.linalg.cholesky(np.linalg.inv(wanted / SPREAD**2 + before / GROWTH**2))
-        if wide[0] < 1 / GROWTH:
-            continue  # so near by, slopes are lost in noise: another round about the same point, and wider
-        settled = own.squared_step <= max(SETTLED, CHANCE * own.squared_chance) and largest_chance(own) < ENOUGH
+        settled = (
+            wide[0] >= 1 / GROWTH
+            and own.squared_step <= max(SETTLED, CHANCE * own.squared_chance)
+            and largest_chance(own) < ENOUGH
+        )
         if settled and wide[-1] < GROWTH:  # in a wider one bends are taken for chance
             verdict = "converged" if own.squared_step <= SETTLED else "noise floor"
             break
@@ -160,7 +167,8 @@ def regress(
             z, stretch = (z + best.z) / 2, max(stretch / 4, 1.0)
             continue
         best, stretch = here, 2 * stretch
-        step = own.step / max(1.0, float(np.linalg.norm(np.linalg.solve(axes, own.step))) / (reach * stretch / 2))
+        step = told @ own.step
+        step = step / max(1.0, float(np.linalg.norm(np.linalg.solve(axes, step))) / (reach * stretch / 2))
         z = z + step / max(1.0, float(np.max(np.abs(step) / longest)))
     here = here if verdict in ("noise floor", "converged") else best or here
     assert here is not None
@@ -187,19 +195,8 @@ def regress(
 
 
 def round_of(problem: Problem) -> int:
-    """Simulations of a round where nothing is said: half as many again as there are numbers to tell, or twenty more."""
-    return problem.size + 2 + max(20, problem.size // 2)
-
-
-def _near(each: Round, z: np.ndarray, axes: np.ndarray) -> bool:
-    """Whether a round was about a point nearby, and not much wider than A."""
-    far = np.linalg.norm(np.linalg.solve(axes, each.z - z)) / math.sqrt(len(z))
-    return max(float(far), float(np.linalg.norm(np.linalg.solve(axes, each.axes), 2))) <= REACH
-
-
-def _value(problem: Problem, place: Place, weights: Weights) -> float:
-    """The misfit of a place, and minus the log prior there, by another one's weights."""
-    return objective.misfit(problem.streams, weights, place.curves) + objective.prior(problem.parameters, place.z)[0]
+    """Simulations of a round where nothing is said: half as many again as there are numbers to tell, or more."""
+    return max(LEAST, 3 * (problem.size + 2) // 2)
 
 
 def _round(
