@@ -199,6 +199,17 @@ def round_of(problem: Problem) -> int:
     return max(LEAST, 3 * (problem.size + 2) // 2)
 
 
+def _near(each: Round, z: np.ndarray, axes: np.ndarray) -> bool:
+    """Whether a round was about a point nearby, and not much wider than A."""
+    far = np.linalg.norm(np.linalg.solve(axes, each.z - z)) / math.sqrt(len(z))
+    return max(float(far), float(np.linalg.norm(np.linalg.solve(axes, each.axes), 2))) <= REACH
+
+
+def _value(problem: Problem, place: Place, weights: Weights) -> float:
+    """The misfit of a place, and minus the log prior there, by another one's weights."""
+    return objective.misfit(problem.streams, weights, place.curves) + objective.prior(problem.parameters, place.z)[0]
+
+
 def _round(
     task: Task, z: np.ndarray, axes: np.ndarray, number: int, seeds: random.Key, generator: np.random.Generator
 ) -> Round:
