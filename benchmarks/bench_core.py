@@ -1,9 +1,9 @@
 """How long the shipped cases take: set-up, compilation, steps, memory.  python benchmarks/bench_core.py [PART ...]
 
 A step's time is measured as `lpm run` takes steps, observables on, over whole runs after the first; wall and processor
-time. Parts: the shipped configs (`cases`), with numbers of agents that the cores do not divide (`odd`), builders of
-graphs (`graphs`); all if none is named. Results go to benchmarks/results/core.json, beside those of other parts. Times
-vary with the load of the machine, which is recorded.
+time. Parts: the shipped configs (`cases`), with numbers of agents that the cores do not divide (`odd`), kinds of
+contacts (`contacts`), builders of graphs (`graphs`); all if none is named. Results go to benchmarks/results/core.json,
+beside those of other parts. Times vary with the load of the machine, which is recorded.
 """
 
 from __future__ import annotations
@@ -113,6 +113,26 @@ def odd(small: bool) -> dict[str, Any]:
     return {"odd": found}
 
 
+KINDS = {
+    "erdos_renyi": [],
+    "heavy_tailed": ["settings.contacts.kind=heavy_tailed"],
+    "redrawn": ["settings.contacts.kind=well_mixed", f"settings.transmission={10 * 0.03}"],
+}
+
+
+def contacts(small: bool) -> dict[str, Any]:
+    """A million agents with ten contacts each: the same ones, heavy-tailed in number, or drawn anew each day."""
+    found = []
+    for kind, changes in KINDS.items():
+        few = ["settings.agents=20000"] if small else []
+        told = measure("sir-million", [*few, *changes], runs=1 if small else 7, steps=10 if small else 100)
+        about = ("agents", "steps", "setup_s", "first_step_s", "wall_ms_per_step", "processor_ms_per_step")
+        found.append({"contacts": kind} | {key: told[key] for key in about})
+        times = [found[-1][f"{clock}_ms_per_step"]["median"] for clock in ("wall", "processor")]
+        print(f"{kind}: {times[0]:.1f} ms a step, {times[1]:.1f} of the processor")
+    return {"contacts": found}
+
+
 def graphs(small: bool) -> dict[str, Any]:
     """Edges drawn and laid out."""
     found = []
@@ -123,7 +143,12 @@ def graphs(small: bool) -> dict[str, Any]:
     return {"graphs": found}
 
 
-PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {"cases": cases, "odd": odd, "graphs": graphs}
+PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "cases": cases,
+    "odd": odd,
+    "contacts": contacts,
+    "graphs": graphs,
+}
 
 
 def main() -> None:

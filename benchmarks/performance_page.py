@@ -94,6 +94,21 @@ Any number of agents will do. With {less:,}, which the cores do not divide, a da
 gives each core an equal part of a loop, and the few agents left over are computed apart (`lpm.kernels.bits.evenly`)."""
 
 
+def kinds(core: Results) -> str:
+    """What a day costs with contacts of other kinds."""
+    if "contacts" not in core:
+        return ""
+    same, *others = core["contacts"]
+    days = {each["contacts"]: each["wall_ms_per_step"]["median"] for each in core["contacts"]}
+    heavy, redrawn = (digits(days[each["contacts"]] / days[same["contacts"]]) for each in others)
+    return f"""
+
+A million agents with ten contacts each take {digits(days["erdos_renyi"])} ms a day where contacts stay the same. With
+as many in the mean, but a heavy tail of degrees, a day takes {heavy} times as long; with contacts drawn anew each day
+{redrawn} times (`well_mixed`: who meets a Poisson number of others, drawn anew, is infected with the probability
+that is computed there)."""
+
+
 def memory(core: Results) -> str:
     """What an agent takes of the memory."""
     if not all("bytes_per_agent" in case for case in core["cases"]):
@@ -185,7 +200,7 @@ The share of agents ever infected is the check: two means agree if they differ b
 
 ## The shipped configs
 
-{cases(core)}{any_number(core)}{memory(core)}
+{cases(core)}{any_number(core)}{kinds(core)}{memory(core)}
 
 {command("python benchmarks/bench_core.py")}
 

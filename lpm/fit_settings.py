@@ -154,8 +154,8 @@ class CalibrateSection:
         derivatives: cavity, carried through the events (see `lpm.simulate`); or differences between simulations, which
             are right for every model and whose cost hardly grows with the number of parameters.
         members, assimilations: of the ensemble.
-        points, coarse_points: simulations of each round of a regression; half as many again as there are numbers to
-            tell, and of a sample of agents eight times as many, if left out.
+        points, coarse_points: simulations of each round of a regression; if left out 64, or half as many again as there
+            are numbers to tell, and of a sample of agents eight times as many.
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
             are fitted as if they were its mean.
