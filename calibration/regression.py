@@ -29,7 +29,7 @@ import numpy as np
 from lpm.calibration import chance, likelihoods, objective
 from lpm.calibration.fitting import ENOUGH, ending, largest_chance, nearer, screened
 from lpm.calibration.gauss_newton import System, system
-from lpm.calibration.marquardt import CHANCE, LONGEST, NEAR, SETTLED, line
+from lpm.calibration.marquardt import CHANCE, LONGEST, SETTLED, line
 from lpm.calibration.objective import DIED_OUT, Moments, Weights
 from lpm.calibration.priors import prior_deviation, starting_points
 from lpm.calibration.problem import Problem, keys, simulator
@@ -42,6 +42,7 @@ BEGIN = 0.25  # prior deviations, of the first round's points
 SPREAD = 0.5  # of a round's points along each axis, in posterior deviations
 REACH = 2.0  # how far a round tells of, and how far a first step goes, in offsets of its own points
 LEAST = 64  # simulations of the last rounds that are used however far apart: with fewer, slopes drown in noise
+TURNS = 6  # of Gauss and Newton at the end, without further simulations
 WORSE = 0.5  # rise of the misfit that is one
 GROWTH = 2.0  # of the axes from a round to the next, at most
 
@@ -172,13 +173,19 @@ def regress(
         z = z + step / max(1.0, float(np.max(np.abs(step) / longest)))
     here = here if verdict in ("noise floor", "converged") else best or here
     assert here is not None
+    centre = here.z
+    for _ in range(TURNS):  # what the rounds tell of the place that they point to, if it is not too far
+        there = here.z + here.system.step
+        if here.system.squared_step < SETTLED or np.linalg.norm(np.linalg.solve(axes, there - centre)) > reach:
+            break
+        here = at(task, near, there, here.weights.dispersions, begun=True)
     end = Start(0, rounds[0].z, here.z, verdict, "", here.score, dispersions, here.jacobians, tuple(history))
     text = ending(end, (end,), here.system)
     progress(text)
     own = here.system
     return Fit(
         problem,
-        here.z + (own.step if own.squared_step < NEAR else 0),  # a long one is not to be trusted untried
+        here.z,
         own.information,
         own.both - own.information,
         own.chance + own.noise,
