@@ -174,7 +174,7 @@ def regress(
     here = here if verdict in ("noise floor", "converged") else best or here
     assert here is not None
     centre = here.z
-    for _ in range(TURNS):  # what the rounds tell of the place that they point to, if it is not too far
+    for _turn in range(TURNS):  # what the rounds tell of the place that they point to, if it is not too far
         there = here.z + here.system.step
         if here.system.squared_step < SETTLED or np.linalg.norm(np.linalg.solve(axes, there - centre)) > reach:
             break

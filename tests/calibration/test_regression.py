@@ -193,5 +193,5 @@ def test_too_few_points_are_refused_and_too_many_deaths_named() -> None:
         regression.regress(growth.problem(), points=3)
     broken = growth.problem(growth.FIRST, growth.GROWTH, growth.FRAGILE)
     nowhere = np.array([3.0, 0.1, 3.0])
-    with pytest.raises(RunError, match="got 0 simulations of 25 that did not die out, where 5 are needed"):
+    with pytest.raises(RunError, match="got 0 simulations of 64 that did not die out, where 5 are needed"):
         regression.regress(broken, first=nowhere)
