@@ -150,18 +150,11 @@ def regress(
         progress(line(0, iteration, own, task.budget.spent))
         record(Row(0, iteration, z, *history[-1], task.budget.spent))
         wanted = own.with_share(float(problem.epidemic_chance) or 1.0)
-        squares, along = np.linalg.eigh(axes.T @ wanted @ axes)
-        wide = np.sqrt(squares) / SPREAD
-        # Along axes that are shorter than the posterior, slopes may be lost in noise: no step, but a wider round.
-        told = axes @ along @ np.diag(wide >= 1 / GROWTH) @ along.T @ np.linalg.inv(axes)
+        narrow, wide, told = _seen_along(axes, wanted)
         before = np.linalg.inv(axes @ axes.T)
         axes = np.linalg.cholesky(np.linalg.inv(wanted / SPREAD**2 + before / GROWTH**2))
-        settled = (
-            wide[0] >= 1 / GROWTH
-            and own.squared_step <= max(SETTLED, CHANCE * own.squared_chance)
-            and largest_chance(own) < ENOUGH
-        )
-        if settled and wide[-1] < GROWTH:  # in a wider one bends are taken for chance
+        short = own.squared_step <= max(SETTLED, CHANCE * own.squared_chance) and largest_chance(own) < ENOUGH
+        if short and narrow >= 1 / GROWTH and wide < GROWTH:  # in a wider round bends are taken for chance
             verdict = "converged" if own.squared_step <= SETTLED else "noise floor"
             break
         if best is not None and own.value > _value(problem, best, here.weights) + max(own.squared_chance, WORSE):
@@ -173,14 +166,9 @@ def regress(
         z = z + step / max(1.0, float(np.max(np.abs(step) / longest)))
     here = here if verdict in ("noise floor", "converged") else best or here
     assert here is not None
-    centre = here.z
-    for _turn in range(TURNS):  # what the rounds tell of the place that they point to, if it is not too far
-        there = here.z + here.system.step
-        if here.system.squared_step < SETTLED or np.linalg.norm(np.linalg.solve(axes, there - centre)) > reach:
-            break
-        here = at(task, near, there, here.weights.dispersions, begun=True)
+    here = _pointed_to(task, near, here, axes, reach)
     end = Start(0, rounds[0].z, here.z, verdict, "", here.score, dispersions, here.jacobians, tuple(history))
-    text = ending(end, (end,), here.system)
+    text = ending(end, (end,), here.system).replace("`realizations`", "`points`")
     progress(text)
     own = here.system
     return Fit(
@@ -204,6 +192,29 @@ def regress(
 def round_of(problem: Problem) -> int:
     """Simulations of a round where nothing is said: half as many again as there are numbers to tell, or more."""
     return max(LEAST, 3 * (problem.size + 2) // 2)
+
+
+def _seen_along(axes: np.ndarray, information: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """How wide a round was beside the posterior, along its narrowest and widest axis, and a projection, (size, size).
+
+    Along axes that are much narrower than the posterior slopes may be lost in noise. The projection leaves these out of
+    a step; the next round will be wider.
+    """
+    squares, along = np.linalg.eigh(axes.T @ information @ axes)
+    wide = np.sqrt(squares) / SPREAD
+    told = axes @ along @ np.diag(wide >= 1 / GROWTH) @ along.T @ np.linalg.inv(axes)
+    return float(wide[0]), float(wide[-1]), told
+
+
+def _pointed_to(task: Task, rounds: Sequence[Round], here: Place, axes: np.ndarray, reach: float) -> Place:
+    """What the same rounds tell of the place that they point to, if it is not too far to be trusted untried."""
+    centre = here.z
+    for _ in range(TURNS):
+        there = here.z + here.system.step
+        if here.system.squared_step < SETTLED or np.linalg.norm(np.linalg.solve(axes, there - centre)) > reach:
+            break
+        here = at(task, rounds, there, here.weights.dispersions, begun=True)
+    return here
 
 
 def _near(each: Round, z: np.ndarray, axes: np.ndarray) -> bool:
