@@ -120,8 +120,8 @@ def regress(
         raise ValueError(f"regress: asked for {least}, got {number}; write more `points`")
     task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress, record, sample)
     if first is None:
-        told = any(each.start for each in problem.parameters)
-        first = starting_points(problem.parameters, 1, seed) if told else screened(task, 1)
+        given = any(each.start for each in problem.parameters)
+        first = starting_points(problem.parameters, 1, seed) if given else screened(task, 1)
     z = np.asarray(first, np.float64).reshape(problem.size)
     axes = np.diag(BEGIN * prior_deviation(problem.parameters)) if axes is None else axes
     dispersions = tuple(each.start_dispersion for each in problem.streams)
