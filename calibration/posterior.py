@@ -22,6 +22,7 @@ from lpm.errors import RunError
 LITTLE = 0.5  # posterior over prior deviation from which on something is called weakly identified
 NAMED = 0.3  # entries of a direction that are named
 ALIKE = 0.95  # correlation from which on two parameters are called hard to tell apart
+MANY = 1_000_000  # agents of a large world
 TOGETHER = 16  # realizations in the mean of one draw, where the data are taken for a mean epidemic
 LATER = 2**31  # numbers of realizations that no fit uses
 
@@ -60,9 +61,11 @@ class Predictive:
 def predict(fit: Fit, count: int = 300, seed: int = 0, drawn: np.ndarray | None = None) -> Predictive:
     """Draw parameters, simulate each once (or the mean of several, if the data were taken for a mean), and count.
 
+    Of a large world each draw is one simulation all the same: its chance is small, and widens the bands a little.
+
     Args:
         fit: of the parameters.
-        count: draws; as many simulations, or sixteen times as many without epidemic chance.
+        count: draws; as many simulations, or sixteen times as many without epidemic chance in a small world.
         seed: of everything.
         drawn: (draws, size) z from elsewhere, such as a sampler, of which `count` are taken; those of Laplace if None.
 
@@ -74,7 +77,7 @@ def predict(fit: Fit, count: int = 300, seed: int = 0, drawn: np.ndarray | None 
     elif len(drawn) > count:
         drawn = drawn[np.linspace(0, len(drawn), count, endpoint=False).astype(int)]
     count = len(drawn)
-    each = 1 if fit.problem.epidemic_chance else TOGETHER
+    each = 1 if fit.problem.epidemic_chance or fit.problem.world.agents >= MANY else TOGETHER
     seeds = keys(seed, LATER, count * each)
     simulated = simulator(fit.problem).at_each(np.repeat(drawn, each, axis=0), seeds)
     good = ~np.isnan(fit.problem.counts)
