@@ -103,6 +103,7 @@ def test_counties_have_the_deaths_that_were_reported(scripts: dict[str, ModuleTy
     assert case.target[: case.at(202053), case.labels.index("Middlesex")].sum() == total > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data_dir")
 def test_a_cheap_forecast_is_of_the_right_size(scripts: dict[str, ModuleType]) -> None:
     """Few agents and hardly any training: four finite weeks of each county, off by less than their own size."""

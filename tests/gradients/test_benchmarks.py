@@ -18,6 +18,7 @@ def small(script: str, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_accuracy_compares_rules_with_differences() -> None:
     said = small("accuracy.py", "--rules", "cavity")
     assert "| transmission.graph | infectious | ± " in said

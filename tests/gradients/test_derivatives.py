@@ -36,7 +36,10 @@ def test_a_run_with_derivatives_counts_the_same(name: str) -> None:
         np.testing.assert_array_equal(np.asarray(values), np.asarray(other[observable]), err_msg=observable)
 
 
-@pytest.mark.parametrize("rule", ["cavity", "smooth", "straight_through", "mean_field"])
+SLOWLY = [pytest.param(rule, marks=pytest.mark.slow) for rule in ("smooth", "straight_through")]
+
+
+@pytest.mark.parametrize("rule", ["cavity", *SLOWLY, "mean_field"])
 def test_forward_and_reverse_derivatives_agree(rule: str) -> None:
     world = WORLDS["sir"]
 
