@@ -141,9 +141,9 @@ def regress(
         try:
             here = at(task, near, z, dispersions, begun=here is not None)
         except RunError:
-            if best is None:
+            if here is None:
                 raise
-            z, stretch = (z + best.z) / 2, max(stretch / 4, 1.0)
+            z, stretch = (z + here.z) / 2, max(stretch / 4, 1.0)
             continue
         own, dispersions = here.system, here.weights.dispersions
         history.append((own.value, own.squared_step, own.squared_chance))
@@ -158,7 +158,8 @@ def regress(
             verdict = "converged" if own.squared_step <= SETTLED else "noise floor"
             break
         if best is not None and own.value > _value(problem, best, here.weights) + max(own.squared_chance, WORSE):
-            z, stretch = (z + best.z) / 2, max(stretch / 4, 1.0)
+            # Once only: what a wider round said of that place may itself be wrong.
+            z, stretch, best = (z + best.z) / 2, max(stretch / 4, 1.0), None
             continue
         best, stretch = here, 2 * stretch
         step = told @ own.step
