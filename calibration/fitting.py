@@ -254,4 +254,5 @@ def largest_chance(mean: System) -> float:
 
 
 def chance_left(mean: System) -> str:
+    """The same in words."""
     return f"chance in the simulations is {100 * largest_chance(mean):.0f} % of a posterior deviation at most"

@@ -135,6 +135,7 @@ def score(
 
 
 def line(number: int, iteration: int, here: System, spent: int) -> str:
+    """What an iteration says of itself."""
     step, chance = here.squared_step**0.5, here.squared_chance**0.5
     told = f"next step {step:.2g} posterior deviations long (chance alone would make it {chance:.2g})"
     return f"start {number}, iteration {iteration}: misfit {here.value:.4g}, {told}, {spent:,} simulations so far"

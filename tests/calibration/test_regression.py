@@ -177,14 +177,14 @@ def test_a_share_reported_is_not_moved_and_what_it_does_is_known() -> None:
     place = regression.at(task, [drawn], z, (1.0,), begun=False)
     mean = moments(problem.streams, (1.0,), place.curves, 0.0).mean
     exact = (1 - 1 / (1 + np.exp(-0.3))) * mean / (mean + 1)
-    many = mean > 10  # of fewer, the scale bends likewise
+    many = mean > 10  # of fewer, the scale of counts bends within the chance of the epidemic
     assert many.sum() > 8
     np.testing.assert_allclose(place.jacobians.mean(0)[many, 1], exact[many], rtol=0.05)
     # Seen from where twice as much is reported, realizations are twice as many.
     double = np.array([-1.0, np.log(0.9 / 0.1)])
     drawn = dataclasses.replace(drawn, points=np.column_stack([drawn.points[:, 0], np.full(8, 0.0)]))
     there, here = (regression.at(task, [drawn], each, (1.0,), begun=False) for each in (double, double * [1, 0]))
-    few = there.curves.mean(0) < 30  # where the scale of counts bends within the chance of the epidemic
+    few = there.curves.mean(0) < 30  # likewise
     np.testing.assert_allclose(there.curves.mean(0)[~few], 1.8 * here.curves.mean(0)[~few], rtol=0.02)
 
 
