@@ -54,6 +54,7 @@ class Case:
         share: reports of an infection; nominal, since it is the smaller, the more infections few agents can show.
         background: of the least that was seen, what does not come from infections.
         unit: what the target's numbers are divided by for the tables.
+        seasonal: whether what usually follows at a time of the year says anything.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Case:
     immune_days: float = 7.0
     background: float = 0.0
     unit: float = 1.0
+    seasonal: bool = False
 
     def at(self, week: int) -> int:
         """Where an epidemic week stands."""
@@ -157,6 +159,7 @@ def illness() -> Case:
         share=0.6,
         background=0.5,
         unit=1000.0,
+        seasonal=True,
     )
 
 
@@ -168,28 +171,59 @@ def world_of(case: Case, agents: int) -> World:
     return county_world.build(settings, Calendar(7 * (PAST + AHEAD)))
 
 
+def caused(case: Case, now: int) -> tuple[np.ndarray, np.ndarray]:
+    """A week's reports that do not come from infections, (regions,), and the others of each week until `now`."""
+    seen = case.target[: now + 1]
+    base = case.background * seen.min(0)
+    return base, np.maximum(seen - base, 0.1 * seen) + 0.3
+
+
+def usual_growth(case: Case, now: int, weeks: np.ndarray) -> np.ndarray:
+    """By how much the logarithm of reports usually grows in weeks after `now`, (weeks,).
+
+    The mean over all regions and the Y earlier years at most a week from that time of the year, times Y / (Y + 1): a
+    year is taken to differ from the usual by as much as the usual from no growth. Zero if the case has no seasons.
+    """
+    if not case.seasonal:
+        return np.zeros(len(weeks))
+    steps = np.diff(np.log(caused(case, now)[1]), axis=0).mean(1)  # into weeks 1, 2, ... of the data
+    into, found = case.weeks[1 : now + 1] % 100, []
+    earlier = np.arange(1, now + 1) < now - 26  # this season's own past is no earlier year
+    for week in weeks:
+        # A year has 52 or 53 weeks.
+        apart = (into - (case.weeks[now] % 100 + week - now) + 26) % 52 - 26
+        same = steps[earlier & (np.abs(apart) <= 1)]
+        years = len(same) / 3
+        found.append(same.mean() * years / (years + 1) if len(same) else 0.0)
+    return np.array(found)
+
+
 def guessed(case: Case, world: World, now: int) -> World:
     """The world with parameters as what is known at the end of week `now` suggests: what the network's multiply.
 
-    Reports that infections cause, smoothed over three weeks, grow at a rate r a day; with mean latent and infectious
-    periods L and D an epidemic grows so if, with S the share still susceptible,
+    Reports that infections cause, smoothed over three weeks, grow by a factor g a day; with mean latent and infectious
+    periods of L and D days, of which the infectious infect on the first too, an epidemic grows so if, with S the share
+    still susceptible,
 
-        R S = (1 + r L) (1 + r D)        (Wallinga & Lipsitch 2007, Proc. R. Soc. B 274)
+        R S = (1 + (g - 1) L) (1 + (g - 1) D) / g        (Wallinga & Lipsitch 2007, Proc. R. Soc. B 274, in whole days)
 
-    R belongs to the week of infection, before the delay. After what is known R S = 1: the last level stays.
+    R belongs to the week of infection, before the delay. After what is known R S = 1, so that the last level stays; or
+    the season's usual growth goes on.
     """
     weeks, residents = np.arange(now - PAST + 1, now + AHEAD + 1), np.array(case.residents)
-    base = case.background * case.target[: now + 1].min(0)
-    own = np.maximum(case.target[: now + 1] - base, 0.1 * case.target[: now + 1]) + 0.3
+    base, own = caused(case, now)
     smooth = np.exp(np.array([np.log(own[max(0, w - 1) : w + 2]).mean(0) for w in range(now + 1)]))
     late = round(float(np.arange(len(case.delay)) @ np.array(case.delay)) / 7)
     infections = np.minimum(weeks + late, now)  # the week whose reports are caused by infections of each week
     growth = np.zeros((len(weeks), len(residents)))
     known = weeks + late < now
     growth[known] = np.clip(np.log(smooth[infections[known] + 1] / smooth[infections[known]]), -0.5, 0.5) / 7
+    growth[~known] = usual_growth(case, now, weeks[~known])[:, None] / 7
     away = case.latent_days + case.infectious_days + case.immune_days  # from infection to being susceptible again
-    left = 1 - away / 7 * smooth[infections] / case.share / residents
-    number = (1 + growth * case.latent_days) * (1 + growth * case.infectious_days) / np.maximum(left, 0.2)
+    level = smooth[infections] * np.exp(7 * np.where(known[:, None], 0, growth).cumsum(0))
+    left = 1 - away / 7 * level / case.share / residents
+    daily = np.expm1(growth)
+    number = (1 + daily * case.latent_days) * (1 + daily * case.infectious_days) / (1 + daily) / np.maximum(left, 0.2)
     first = smooth[infections[0]] / 7 / case.share / residents
     params = dataclasses.replace(
         world.params,

@@ -31,14 +31,15 @@ WEEKS = {  # at whose end a forecast is made
     "deaths": (202036, 202040, 202044, 202048),
     "ili": (201842, 201846, 201850, 201902, 201906, 201910, 201942, 201946, 201950, 202002),
 }
-AGENTS = {"deaths": 30_000, "ili": 30_000}
+AGENTS = {"deaths": 30_000, "ili": 100_000}
 SEASON = (38, 18)  # first and last week of the windows of influenza that the network learns from
 WINDOWS = {"deaths": 6, "ili": 14}  # at most so many of the past are learnt from at each forecast
 APART = 2  # weeks between them
 STEPS, MORE = {"deaths": 48, "ili": 54}, {"deaths": 18, "ili": 12}  # of training, at the first forecast and each later
 RATE = 0.01  # of learning
 REALIZATIONS = 8  # of a forecast
-LEVEL, SMALL = 2, 5  # weeks whose sum, and this, a corrected forecast begins with, region by region
+LEVEL = {"deaths": 2, "ili": 1}  # weeks at whose level a corrected forecast begins: few deaths a week are mostly chance
+SMALL = 5  # added to both levels, region by region
 
 
 def learnt_from(case: Case, now: int) -> list[int]:
@@ -70,8 +71,8 @@ def forecast(case: Case, agents: int, seed: int, weeks: tuple[int, ...], effort:
         counts, mean = windows[-1][0].streams[0].values, curves.mean(0)
         fitted.append(float(mean[~np.isnan(counts)].sum() / np.nansum(counts)))
         found["forecasts"][str(week)] = (mean[-AHEAD:] / case.unit).round(3).tolist()
-        found["corrected"][str(week)] = (corrected(counts, mean) / case.unit).round(3).tolist()
-        found["guessed"][str(week)] = (corrected(counts, untrained.mean(0)) / case.unit).round(3).tolist()
+        found["corrected"][str(week)] = (corrected(case, counts, mean) / case.unit).round(3).tolist()
+        found["guessed"][str(week)] = (corrected(case, counts, untrained.mean(0)) / case.unit).round(3).tolist()
     seconds = time.perf_counter() - begun
     return {
         "seed": seed,
@@ -83,9 +84,9 @@ def forecast(case: Case, agents: int, seed: int, weeks: tuple[int, ...], effort:
     }
 
 
-def corrected(counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def corrected(case: Case, counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """The weeks ahead, (4, regions), at the level of the last that are known."""
-    known = slice(-AHEAD - LEVEL, -AHEAD)
+    known = slice(-AHEAD - LEVEL[case.name], -AHEAD)
     return mean[-AHEAD:] * (counts[known].sum(0) + SMALL) / (mean[known].sum(0) + SMALL)
 
 
@@ -110,6 +111,13 @@ def observed(case: Case, weeks: tuple[int, ...]) -> np.ndarray:
     return np.array([case.target[case.at(w) + 1 : case.at(w) + 1 + AHEAD] for w in weeks]) / case.unit
 
 
+def usual(case: Case, now: int) -> np.ndarray:
+    """The last week, and what usually follows at that time of the year, (4, regions)."""
+    base, own = cases.caused(case, now)
+    growth = cases.usual_growth(case, now, now + 1 + np.arange(AHEAD))
+    return base + own[-1] * np.exp(growth.cumsum())[:, None]
+
+
 def plain(case: Case, weeks: tuple[int, ...]) -> dict[str, np.ndarray]:
     """The forecasts that any other must beat."""
     places = [case.at(week) for week in weeks]
@@ -121,6 +129,7 @@ def plain(case: Case, weeks: tuple[int, ...]) -> dict[str, np.ndarray]:
     }
     if case.name == "ili":
         found["same weeks a year ago"] = np.array([last_season(target, now, AHEAD) for now in places])
+        found["last value and the season's usual growth"] = np.array([usual(case, now) for now in places]) / case.unit
     return found
 
 
