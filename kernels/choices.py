@@ -289,7 +289,6 @@ def _flows(
 
         expected = [tuple(chance(j, k) * row for k, row in zip(kinds, flow.mass, strict=True)) for j in range(number)]
         return tuple(dataclasses.replace(each, mass=mass) for each, mass in zip(flows, expected, strict=True))
-    fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
     before = (flow.mass, *flow.outgoing)
 
     def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
@@ -306,10 +305,10 @@ def _flows(
             for infects in {k in infecting for k in kinds}
         }
 
-        def to_each(k: int, row: Any, root: bool) -> list[Any]:
+        def to_each(k: int, row: Any, stage: jax.Array, root: bool) -> list[Any]:
             if row is None:
                 return [None] * number
-            own = value == k
+            own = stage == k
             fresh = weights[k in infecting] * d_total if root else 0
             leaving = jnp.where(left, row, 0) + fresh
             return [
@@ -323,8 +322,8 @@ def _flows(
             ]
 
         found = [
-            [to_each(k, row, root) for k, row in zip(kinds, rows, strict=True)]
-            for rows, root in zip(layers[0], fresh_in, strict=True)
+            [to_each(k, row, stage, root) for k, row in zip(kinds, rows, strict=True)]
+            for rows, (stage, root) in zip(layers[0], shadows.beside(value, flow.channels), strict=True)
         ]
         return tuple(tuple(tuple(each[j] for each in rows) for rows in found) for j in range(number))
 

@@ -220,7 +220,6 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
         return dataclasses.replace(shadow, mass=(shadow.mass[0] + _score(drawn, leave, fork, course),), arrivals=())
     nothing = tuple(jnp.zeros_like(shadow.mass[0]) for _ in course.stages)
     rule, infecting = shadow.rule, shadow.infecting
-    fresh_in = (True, *(not inside for inside in shadow.inside))
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         drawn, leave, fork = constants
@@ -229,7 +228,8 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
             _moves(stage, s, drawn, (leave, fork), inputs, course, rule, infecting)
             for s, stage in enumerate(course.passing)
         ]
-        found = [_carry(rows, drawn, moves, course, fresh) for rows, fresh in zip(layers, fresh_in, strict=True)]
+        seen = shadows.beside(drawn.value, shadow.channels)
+        found = [_carry(rows, stage, moves, course, fresh) for rows, (stage, fresh) in zip(layers, seen, strict=True)]
         return tuple(rows for rows, _ in found), found[0][1]
 
     (mass, *outgoing), arrivals = shadows.carried(tangent)(
@@ -317,9 +317,9 @@ def _moves(
     )
 
 
-def _carry(rows: Any, drawn: _Drawn, moves: list[_Move], course: Course, fresh: bool) -> tuple[Any, Rows]:
+def _carry(rows: Any, value: jax.Array, moves: list[_Move], course: Course, fresh: bool) -> tuple[Any, Rows]:
     """Rows after a step, and what arrived in each stage; `fresh` if what parameters change of the chances comes in."""
-    after, arrived = list(rows), [jnp.zeros_like(rows[0]) for _ in course.stages]
+    after, arrived = list(rows), [jnp.zeros(value.shape, jnp.float32) for _ in course.stages]
     names = [stage.name for stage in course.stages]
 
     def arrive(name: str, amount: jax.Array) -> None:
@@ -331,7 +331,7 @@ def _carry(rows: Any, drawn: _Drawn, moves: list[_Move], course: Course, fresh: 
         for k in course.kinds(move.stage.name):
             if rows[k] is None:
                 continue
-            own = drawn.value == k
+            own = value == k
             leaving = jnp.where(
                 own, jnp.where(move.leaves, rows[k], 0) + (move.d_chance if fresh else 0), move.chance * rows[k]
             )

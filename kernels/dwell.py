@@ -115,7 +115,6 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
         leaving = [hazards[t] * shadow.mass[first + t] for t in range(steps)]
         gone = sum(leaving[1:], start=leaving[0])
         return dataclasses.replace(shadow, mass=shifted(shadow.mass, leaving), arrivals=None), (gone,)
-    fresh_in = (True, *(not inside for inside in shadow.inside))
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         drawn, hazards = constants
@@ -126,10 +125,10 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
             for infects in {first + t in infecting for t in range(steps)}
         }
 
-        def leaving_of(rows: Any, root: bool) -> list[Any]:
+        def leaving_of(rows: Any, stage: jax.Array, root: bool) -> list[Any]:
             found: list[Any] = []
             for t in range(steps):
-                row, own = rows[first + t], drawn.value == first + t
+                row, own = rows[first + t], stage == first + t
                 if row is None:
                     found.append(None)
                     continue
@@ -137,7 +136,8 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
                 found.append(jnp.where(own, jnp.where(drawn.left == 1, row, 0) + fresh, hazards[t] * row))
             return found
 
-        leaving = [leaving_of(rows, root) for rows, root in zip(before[0], fresh_in, strict=True)]
+        seen = shadows.beside(drawn.value, shadow.channels)
+        leaving = [leaving_of(rows, stage, root) for rows, (stage, root) in zip(before[0], seen, strict=True)]
         after = tuple(shifted(rows, each) for rows, each in zip(before[0], leaving, strict=True))
         return after, (sum(leaving[0][1:], start=leaving[0][0]),)
 

@@ -10,9 +10,10 @@ of being infected. Three things keep ghosts from multiplying where an epidemic d
 
 1. *A contact is infected once.* The share of its contacts that a ghost has not infected yet falls by the factor 1 - Q
    in each step. That share times the mass is the ghost's `outgoing`.
-2. *A ghost does not infect whom it was infected by, nor whom its kin has.* On a graph, a ghost infected by one who
-   could itself be infected starts with as many contacts as those who are really infected have left, and loses as many
-   to its kin (`lpm.kernels.kin`).
+2. *A ghost does not infect whom it was infected by, nor whom its kin has.* On a graph, an agent that could be infected
+   takes from what it meets what comes back from those whom its own ghosts infected, its *children*. They are alike at
+   each of its contacts, so that one number for all of them is carried beside the agent. Ghosts lose as many contacts to
+   their kin as those who are really infected do (`lpm.kernels.kin`).
 3. *In a group, the infected of one ghost share their contacts.* Ghosts born within a group (`lpm.kernels.families`)
    therefore have an outgoing of their own, and all that are in a group use their contacts up as fast as a family does.
 """
@@ -48,9 +49,10 @@ class Contacts:
     hazards: Hazards
 
     @property
-    def channels(self) -> tuple[bool, ...]:
-        """For each `outgoing` of the layer, whether it belongs to ghosts born in the layer's own groups."""
-        return (False,) if isinstance(self.network, graph.Graph) else (False, True)
+    def channels(self) -> tuple[shadows.Channel, ...]:
+        """What each `outgoing` of the layer is of."""
+        on_graph: tuple[shadows.Channel, ...] = ("root", "family", "children")
+        return on_graph if isinstance(self.network, graph.Graph) else on_graph[:2]
 
 
 @jax.tree_util.register_dataclass
@@ -105,12 +107,13 @@ class Used:
     Args:
         jumps: see `Jumps`.
         left: what ghosts keep: in groups the share, (n,) float32; on a graph see `kin.Kin`, (classes + 1,) float32.
-        classes: static.
+        channels, classes: static.
         latent: the stages of those infected that do not infect yet, static.
     """
 
     jumps: tuple[Jumps, ...]
     left: tuple[jax.Array, ...]
+    channels: tuple[shadows.Channel, ...] = dataclasses.field(metadata={"static": True})
     classes: Classes = dataclasses.field(metadata={"static": True})
     latent: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
@@ -124,8 +127,9 @@ class Used:
 
         def tangent(constants: Any, channels: Any, _: Any) -> Any:
             used, value = constants
-            each = zip(channels, used.jumps, used.left, strict=True)
-            return tuple(_left(rows, value, used, jumps, left) for rows, jumps, left in each)
+            stages = [stage for stage, _ in shadows.beside(value, used.channels)[1:]]
+            each = zip(channels, stages, used.jumps, used.left, strict=True)
+            return tuple(_left(rows, stage, used, jumps, left) for rows, stage, jumps, left in each)
 
         return shadows.carried(tangent)(outgoing, (), (self, value))
 
@@ -161,6 +165,12 @@ def emitted(rows: Rows, value: jax.Array, classes: Classes, jumps: Jumps) -> jax
     return sum(parts[1:], start=parts[0]) * _spared(value, classes, jumps)
 
 
+def given_back(children: Rows, classes: Classes, jumps: Jumps) -> jax.Array:
+    """What each child of an agent's ghosts infects the agent with, (n,) float32; it has not been infected itself."""
+    parts = [sum(children[k] for k in kinds) * q for kinds, q in zip(classes, jumps, strict=True)]
+    return sum(parts[1:], start=parts[0])
+
+
 def _left(rows: Rows, value: jax.Array, used: Used, jumps: Jumps, left: jax.Array) -> Rows:
     """outgoing_k exp(h_r - h_k) and less what kin takes; what is lost, the agent's own stage takes back."""
     spared = _spared(value, used.classes, jumps)
@@ -172,7 +182,7 @@ def _left(rows: Rows, value: jax.Array, used: Used, jumps: Jumps, left: jax.Arra
         place = {k: c for c, kinds in enumerate((*used.classes, used.latent)) for k in kinds}
         keep = {k: keep.get(k, spared) * jnp.where(infects, 1, left[c]) for k, c in place.items()}
     # As the rows sum to zero before and after, those of stages that do not infect need not be read.
-    total = sum(rows[k] * (spared - share) for k, share in keep.items())
+    total = sum(rows[k] * (spared - share) for k, share in keep.items())  # of children nobody takes it back
     return tuple(
         None if row is None else row * keep.get(k, spared) + jnp.where(value == k, total, 0)
         for k, row in enumerate(rows)
@@ -246,8 +256,8 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     latent = _latent(shadow, susceptible, classes)
     steps = _latent_steps(shadow, latent)
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
-    inside = tuple(flag for layer in exposure.contacts for flag in layer.channels)
-    outgoing = (*shadow.outgoing, *(nothing for _ in inside))[: len(inside)]
+    channels = tuple(channel for layer in exposure.contacts for channel in layer.channels)
+    outgoing = (*shadow.outgoing, *(nothing for _ in channels))[: len(channels)]
     jumps = tuple(_jumps(layer) for layer in exposure.contacts)
     who = tuple(_among(flow.value, kinds) for kinds in classes)
     could, waiting = flow.value == susceptible, jnp.isin(flow.value, jnp.array(latent, flow.value.dtype))
@@ -267,34 +277,53 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         born = staying * d_hazard
         for crowd in exposure.crowds:
             born = born + scale * _from_crowd(crowd, mass, classes)
-        apart: list[tuple[jax.Array, jax.Array | None]] = []  # by layer: what its ghosts lack or have elsewhere
+        apart: list[tuple[jax.Array, ...]] = []  # by layer: whom its ghosts infected here, and what channels have of it
         for layer, own, shared in zip(exposure.contacts, jumps, family, strict=True):
-            push = emitted(next(rows), value, classes, own)
+            by_root, by_family = (emitted(next(rows), value, classes, own) for _ in range(2))
+            push = by_root + by_family
             if isinstance(layer.network, graph.Graph):
+                back = shared.could * given_back(next(rows), classes, own)
                 met, met_by = graph.neighbour_sums_of_two(push, jnp.where(stayed == 1, push, 0), layer.network)
-                here, from_susceptible = scale * met, scale * met_by
-                apart.append((from_susceptible * (1 - shared.start), None))
+                within = scale * (met_by - back)
+                others = by_root + by_family * (1 - 1 / jnp.maximum(shared.could, 1))  # but whom it was infected by
+                apart.append((within, within * shared.start, others * shared.start))
+                born = born + scale * (met - back)
             else:
-                push = push + emitted(next(rows), value, classes, own)
-                here = scale * sums(layer.network, push)
-                apart.append((here, here * shared.start))
-            born = born + here
+                within = scale * sums(layer.network, push)
+                apart.append((within, within * shared.start))
+                born = born + within
         new = [born]
-        for lack, inside in apart:
-            new.extend([born - lack] if inside is None else [born - lack, inside])
+        for within, *parts in apart:
+            new.extend([born - within, *parts])
         leaves = jnp.where(value == susceptible, exposure.happens.astype(jnp.float32), exposure.chance)
-        return tuple((leaves * row[0] + fresh,) for row, fresh in zip(before, new, strict=True))
+        return tuple(
+            (fresh if channel == "children" else leaves * row[0] + fresh,)
+            for row, fresh, channel in zip(before, new, ("root", *channels), strict=True)
+        )
 
-    before = (flow.mass, *((rows[susceptible],) for rows in outgoing))
+    before = (
+        flow.mass,
+        *(
+            (jnp.zeros_like(hazard) if channel == "children" else rows[susceptible],)
+            for rows, channel in zip(outgoing, channels, strict=True)
+        ),
+    )
     mass, *rest = shadows.carried(tangent)(
         before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, jumps, family)
     )
     each_jumps = tuple(own for layer, own in zip(exposure.contacts, jumps, strict=True) for _ in layer.channels)
-    left = tuple(each for shared in family for each in ((shared.kept,) if isinstance(shared, kin.Kin) else shared.left))
-    used = Used(each_jumps, left, classes, latent) if inside else None
+    left = tuple(each for shared in family for each in shared.left)
+    used = Used(each_jumps, left, channels, classes, latent) if channels else None
     infecting = frozenset(k for kinds in classes for k in kinds)
     return dataclasses.replace(
-        flow, mass=mass, outgoing=tuple(rest), inside=inside, infecting=infecting, used=used, leaving=None
+        flow,
+        mass=mass,
+        outgoing=tuple(rest),
+        channels=channels,
+        infecting=infecting,
+        infectable=frozenset(flow.kinds),
+        used=used,
+        leaving=None,
     )
 
 

@@ -1,25 +1,27 @@
 """Ghosts on a graph: how many contacts they have left, measured on those who are really infected.
 
-The infected of one ghost, its *kin*, take contacts from each other: a ghost's infector is among its contacts, and where
-contacts are clustered, so are others whom the infector infects. Ghosts are linear and cannot see each other. But to the
-world in which it happens, a ghost and its kin are what those really infected are to this one, and these can be counted.
-With s_i the contacts of agent i that could be infected and escaped, and k_i all its contacts:
+Whom a ghost was infected by is left out exactly (`lpm.kernels.ghosts`). Where contacts are clustered, the infected of
+one ghost, its *kin*, also take contacts from each other. Ghosts are linear and cannot see each other. But to the world
+in which it happens, a ghost and its kin are what those really infected are to this one, and these can be counted. With
+s_i the contacts of agent i that could be infected and escaped, and k_i all its contacts:
 
 - *Birth.* Those who might have been infected over the graph, and have an infector among their contacts, have the share
+  phi of their other contacts left; those whom a ghost would infect have the share psi,
 
-      phi = sum_i w_i s_i / sum_i w_i (k_i - 1)
+      phi = sum_i w_i s_i / sum_i w_i (k_i - 1),        psi = sum_i s_i (s_i - 1) / sum_i s_i (k_i - 1)
 
-  of their other contacts left, w_i being the hazard that i met there and escaped. A ghost born of a ghost starts with
-  as many: phi (k_i - 1) among s_i. Without clustering that is s_i - 1 in the mean: all but the infector.
+  w_i being the hazard that i met there and escaped. The rest, 1 - phi / psi, was taken by the kin of the infector, and
+  a ghost born of a ghost starts with the share phi / psi of its contacts. Without clustering it is 1 in the mean.
 - *Use.* A class of infectious agents loses contacts to itself, to its kin and to others. Others take as many from those
   who are susceptible; what is left,
 
       kept = (sum s' / sum (1 - Q) s over the infectious) / (sum s' / sum s over the susceptible)
 
-  with s' after the step and s before it, is lost to the kin, and a ghost's outgoing share falls by that factor as well.
-  The latent lose contacts to their kin alike. Without clustering the factor is 1 in the mean.
+  with s' after the step and s before it, is lost to the kin, and the outgoing share of a ghost born of a ghost falls by
+  that factor as well. The latent lose contacts to their kin alike. Without clustering the factor is 1 in the mean. A
+  ghost that was born of none has no kin yet and keeps its contacts.
 
-Both are numbers of the run itself, so the derivative stays linear in the ghosts. They are those of kin as old as the
+All are numbers of the run itself, so the derivative stays linear in the ghosts. They are those of kin as old as the
 epidemic's; the kin of a young ghost is smaller (docs/theory/gradients.md has what that does).
 """
 
@@ -39,13 +41,19 @@ class Kin:
     """What ghosts on a graph start with, and what their kin leaves them.
 
     Args:
-        start: (n,) float32, the share of its contacts that a ghost born of a ghost begins with; above 1 where an agent
-            has fewer left than the usual.
+        could: (n,) float32, how many contacts of each agent could be infected.
+        start: () float32, the share of its contacts other than its infector that a ghost born of a ghost begins with.
         kept: (classes + 1,) float32, the factor of each class of infectious stages and, last, of the latent ones.
     """
 
+    could: jax.Array
     start: jax.Array
     kept: jax.Array
+
+    @property
+    def left(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What a ghost born of none, one born of a ghost, and an agent's children keep."""
+        return jnp.ones_like(self.kept), self.kept, self.kept
 
 
 def kin(
@@ -77,11 +85,14 @@ def kin(
     met = (contacts(who) * shadows.mean_of(hazard) for who, hazard in zip(classes, hazards, strict=True))
     weight = sum(met, start=jnp.zeros_like(before)) * escaped
     others = jnp.maximum(every - 1, 0)
-    pairs = [(weight * after, weight * others)]
+    chosen = escaped * after
+    pairs = [(weight * after, weight * others), (chosen * (after - 1), chosen * others)]
     pairs += [(who * after, who * before) for who in (escaped, waiting)]
     pairs += [(who * after, who * before * (1 - q)) for who, q in zip(infect, jumps, strict=True)]
     above, below = ranks.sum(jnp.stack([jnp.stack([one.sum(), other.sum()]) for one, other in pairs])).T
-    share, susceptible_keep, latent_keep, *infectious_keep = jnp.where(below > 0, above / jnp.maximum(below, 1e-9), 1)
+    share, usual, susceptible_keep, latent_keep, *infectious_keep = jnp.where(
+        below > 0, above / jnp.maximum(below, 1e-9), 1
+    )
     kept = jnp.stack([*infectious_keep, latent_keep]) / jnp.maximum(susceptible_keep, 1e-3)
-    nobody = jnp.array([*below[3:], below[2]]) == 0
-    return Kin(jnp.minimum(share, 1) * others / jnp.maximum(after, 1), jnp.where(nobody, 1, kept))
+    nobody = jnp.array([*below[4:], below[3]]) == 0
+    return Kin(before, jnp.minimum(share / jnp.maximum(usual, 1e-3), 1), jnp.where(nobody, 1, kept))

@@ -35,6 +35,11 @@ Rule = Literal["cavity", "smooth", "straight_through", "gumbel", "mean_field", "
 RULES: tuple[str, ...] = get_args(Rule)
 TEMPERATURE = 0.5  # of the rule "gumbel"
 
+# What a channel of contagion is of: ghosts that came into a layer or a group of it, those born in the group, or those
+# that an agent's ghosts infected (`lpm.kernels.ghosts`).
+Channel = Literal["root", "family", "children"]
+NOBODY = 255  # no stage
+
 Rows = tuple[jax.Array, ...]
 SomeRows = tuple[jax.Array | None, ...]
 
@@ -69,8 +74,9 @@ class Shadow:
         course: see `Typical`.
         arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was
             `progress`.
-        inside: for each channel, whether it belongs to ghosts born in its own groups; static.
+        channels: what each is of, see `Channel`; static.
         infecting: the stages that infect; static.
+        infectable: the stages that can be infected; static.
         moves: (from, to) of every move between stages; static.
         rule: static.
     """
@@ -79,8 +85,9 @@ class Shadow:
     outgoing: tuple[SomeRows, ...]
     course: Typical
     arrivals: Rows | None = None
-    inside: tuple[bool, ...] = dataclasses.field(default=(), metadata={"static": True})
+    channels: tuple[Channel, ...] = dataclasses.field(default=(), metadata={"static": True})
     infecting: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
+    infectable: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
     moves: frozenset[tuple[int, int]] = dataclasses.field(default=frozenset(), metadata={"static": True})
     rule: str = dataclasses.field(default="cavity", metadata={"static": True})
 
@@ -98,7 +105,7 @@ class Flow:
         leaving: () float32, the mean chance of the event; None for an infection.
         share: () float32, of those who leave by it or by another outcome of the same draw, those by it.
         kinds: static.
-        inside, infecting, rule: see `Shadow`; static.
+        channels, infecting, infectable, rule: see `Shadow`; static.
     """
 
     value: jax.Array
@@ -107,9 +114,10 @@ class Flow:
     used: Any
     leaving: jax.Array | None
     kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    inside: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
+    channels: tuple[Channel, ...] = dataclasses.field(metadata={"static": True})
     infecting: frozenset[int] = dataclasses.field(metadata={"static": True})
     rule: str = dataclasses.field(metadata={"static": True})
+    infectable: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
     share: jax.Array | float = 1.0
 
 
@@ -126,12 +134,13 @@ def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
 def widened(shadow: Shadow, other: Shadow | Flow) -> Shadow:
     """The shadow with further channels, still zero, until it has those of the other, and with its infecting stages."""
     rows = tuple(jnp.zeros_like(row) for row in shadow.mass)
-    more = other.inside[len(shadow.inside) :]
+    more = other.channels[len(shadow.channels) :]
     return dataclasses.replace(
         shadow,
         outgoing=(*shadow.outgoing, *(rows for _ in more)),
-        inside=(*shadow.inside, *more),
+        channels=(*shadow.channels, *more),
         infecting=shadow.infecting | other.infecting,
+        infectable=shadow.infectable | other.infectable,
         moves=shadow.moves | (other.moves if isinstance(other, Shadow) else frozenset()),
     )
 
@@ -143,7 +152,11 @@ def pruned(shadow: Shadow) -> Shadow:
     while live != before:
         before = set(live)
         live |= {origin for origin, target in shadow.moves if target in live}
-    outgoing = tuple(tuple(row if k in live else None for k, row in enumerate(rows)) for rows in shadow.outgoing)
+    kept = {channel: live - shadow.infectable if channel == "children" else live for channel in shadow.channels}
+    outgoing = tuple(
+        tuple(row if k in kept[channel] else None for k, row in enumerate(rows))
+        for rows, channel in zip(shadow.outgoing, shadow.channels, strict=True)
+    )
     return dataclasses.replace(shadow, outgoing=outgoing)
 
 
@@ -257,7 +270,21 @@ def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
     """The derivative of being in one of some stages."""
     mass = () if shadow.rule == "score" else tuple(shadow.mass[k] for k in kinds)
     outgoing = tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing)
-    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.inside, shadow.infecting, shadow.rule)
+    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.channels, shadow.infecting, shadow.rule)
+
+
+def beside(value: jax.Array, channels: tuple[Channel, ...]) -> list[tuple[jax.Array, bool]]:
+    """For the mass and each channel: the stages of the agents whose ghosts it is of, and whether parameters make some.
+
+    Children are ghosts of others, who have not been infected: none of their own stages counts. Who is moved by a
+    parameter is a root, since it was born of no ghost.
+
+    Args:
+        value: (n,) uint8, the agents' own stages.
+        channels: see `Channel`.
+    """
+    nobody = jnp.full_like(value, NOBODY)
+    return [(value, True), *((nobody if each == "children" else value, each == "root") for each in channels)]
 
 
 def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array) -> Flow:
@@ -278,7 +305,6 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
     if rule == "score":
         own = (flow.value[None] == jnp.array(kinds, flow.value.dtype)[:, None]).any(0)
         return dataclasses.replace(flow, outgoing=((score.of_events(own, happens, chance),),))
-    fresh_in = (True, *(not inside for inside in flow.inside))  # who is moved by a parameter was born of no ghost
 
     def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
         value, word, happens, chance = constants
@@ -287,16 +313,16 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         }
         drawn = happens.astype(jnp.float32)
 
-        def leaving(k: Any, row: Any, root: bool) -> Any:
+        def leaving(k: Any, row: Any, stage: Any, root: bool) -> Any:
             if row is None:
                 return None
-            own = value == k
+            own = stage == k
             fresh = weights[k in infecting] * inputs[0] if root else 0
             return jnp.where(own, drawn * row + fresh, chance * row)
 
         return tuple(
-            tuple(leaving(k, row, root) for k, row in zip(kinds, rows, strict=True))
-            for rows, root in zip(layers, fresh_in, strict=True)
+            tuple(leaving(k, row, stage, root) for k, row in zip(kinds, rows, strict=True))
+            for rows, (stage, root) in zip(layers, beside(value, flow.channels), strict=True)
         )
 
     before = (flow.mass, *flow.outgoing)
@@ -359,7 +385,7 @@ def _shift(rows: Any, leaving: Any, kinds: tuple[int, ...], target: int) -> Any:
     new = list(rows)
     for k, row in zip(kinds, leaving, strict=True):
         if k != target and row is not None:
-            new[k] = new[k] - row
+            new[k] = None if new[k] is None else new[k] - row
             new[target] = None if new[target] is None else new[target] + row
     return tuple(new)
 
