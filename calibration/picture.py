@@ -130,7 +130,8 @@ def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> N
 
     low, high = np.quantile(drawn, [0.001, 0.999])
     margin = 0.6 * (high - low)
-    edges = np.linspace(low - margin, high + margin, 41)
+    both = np.concatenate([drawn, prior])  # no further than they go: a rate's axis has no negative part
+    edges = np.linspace(max(low - margin, both.min()), min(high + margin, both.max()), 41)
     # Each as high as the other: beside a narrow posterior, a wide prior of the same area is a line at the bottom.
     for values, color, alpha, label in ((prior, "#bbbbbb", 1.0, "prior"), (drawn, plot.MODEL, 0.7, "posterior")):
         counts = np.histogram(values, edges)[0]
