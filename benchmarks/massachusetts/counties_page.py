@@ -112,6 +112,8 @@ def winner(own: dict[str, Any]) -> str:
     ours = [each["ND"] for each in each_seed(runs, "corrected", truth)]
     middle, wins = float(np.median(ours)), sum(each < plain[best] for each in ours)
     verdict = "**wins**" if middle < plain[best] else "**loses**"
+    if min(ours) < plain[best] < max(ours):
+        verdict = "**neither wins nor loses**"
     last = sum(each < plain["last value"] for each in ours)
     guess = float(np.median([each["ND"] for each in each_seed(runs, "guessed", truth)]))
     return (
