@@ -62,7 +62,7 @@ def warning_of(state: State) -> str | None:
         return None
     return (
         f"clustered contacts: of the pairs of an agent's contacts {100 * max(found):.0f} % meet each other; above "
-        f"{100 * MOST:.0f} % derivatives by the rule cavity have the right shape, but may be up to a third too small "
+        f"{100 * MOST:.0f} % derivatives by the rule cavity have the right shape, but may be off in size by a third "
         "(docs/gradients.md); take lpm.gradients.jacobian(..., method='differences') where their size matters"
     )
 

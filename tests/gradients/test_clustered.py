@@ -36,7 +36,7 @@ def test_a_small_world_has_a_derivative() -> None:
 
 def test_a_rule_warns_where_contacts_are_clustered_and_nowhere_else() -> None:
     world = small_world(300, 0.1)
-    with pytest.warns(ClusteredContacts, match="a third too small .* take lpm.gradients.jacobian"):
+    with pytest.warns(ClusteredContacts, match="off in size by a third .* take lpm.gradients.jacobian"):
         jacobian(world, ["transmission"], steps=4)
     jacobian(world, ["transmission"], steps=4, method="differences")  # warnings are errors in tests
     jacobian(small_world(300, 1.0), ["transmission"], steps=4)
