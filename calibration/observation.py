@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 GRID = 2000  # points a day on which a delay's density is evaluated
 
 
+class NoneLeft(ValueError):
+    """No count lies between the first and the last day whose data may be used."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stream:
     """Observed counts, laid out on a run's days, and how they come about.
@@ -210,6 +214,7 @@ def _within(
             "under `run`"
         )
     first, days, values = steps[inside], days[inside], values[inside]
+    known = f"{_day(calendar, first[0])} to {_day(calendar, first[-1] + days[-1] - 1)}"
     apart = int(np.diff(first)[-1]) if len(first) > 1 else int(days[-1])
     if monthly:
         later, lengths = _months(calendar, int(first[-1] + days[-1]))
@@ -223,6 +228,9 @@ def _within(
         values = np.where((first >= calendar.step_of(since))[:, None], values, np.nan)
     if until is not None:
         values = np.where((first + days - 1 <= calendar.step_of(until))[:, None], values, np.nan)
+    if np.isnan(values).all() and used != (None, None):
+        asked = " ".join(f"{word} {day}" for word, day in zip(("since", "until"), used, strict=True) if day is not None)
+        raise NoneLeft(f"asked for counts {asked}, got counts of {known} alone; write other dates")
     return first, days, values
 
 

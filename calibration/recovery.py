@@ -125,7 +125,8 @@ def recover(
         error = (found.z - z) / np.sqrt(np.diag(found.covariance))
         rows.append((problem.values(z), found.values, low, high, error))
         spent.append(found.simulations)
-        progress(f"recovery {number + 1}: off by {np.round(error, 1)} deviations, {found.simulations:,} simulations")
+        each = ", ".join(f"{name} {x:+.1f}" for name, x in zip(problem.names, error, strict=True))
+        progress(f"recovery {number + 1}: off by posterior deviations: {each}; {found.simulations:,} simulations")
     empty = np.empty((0, problem.size))
     columns = [np.array(each) for each in zip(*rows, strict=True)] if rows else [empty] * 5
     truth, estimate, below, above, off = columns

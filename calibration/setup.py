@@ -135,6 +135,8 @@ def _streams(config: Config, world: World, document: Document) -> tuple[Stream, 
                 found.append(observation.stream(world, config.run.calendar, series, name=_name(item, found), **about))
         except InputError as error:
             document.problems += error.problems
+        except observation.NoneLeft as error:
+            document.report(("calibrate", "data", number), str(error))
         except ValueError as error:
             document.report(path, str(error))
     return tuple(found)

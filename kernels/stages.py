@@ -7,7 +7,7 @@ is None in a plain run and then costs nothing; lpm.kernels.shadows says what it 
 from __future__ import annotations
 
 import dataclasses
-from numbers import Integral
+from numbers import Integral, Real
 
 import jax
 import jax.numpy as jnp
@@ -93,14 +93,16 @@ def _ranges(kinds: tuple[int, ...]) -> list[tuple[int, int]]:
     return runs
 
 
-def event(word: jax.Array, chance: jax.Array, among: Indicator) -> Indicator:
+def event(word: jax.Array, chance: jax.Array | float, among: Indicator) -> Indicator:
     """A Bernoulli event, possible only for some agents.
 
     Args:
         word: (n,) uint32, from `random.words`.
-        chance: () or (n,) float32, its probability; or uint32 from `random.threshold`, which carries no derivative.
+        chance: a number, or () or (n,) float32, its probability; or uint32 from `random.threshold`, which carries no
+            derivative.
         among: who can have it; for a derivative, an indicator made by the function `among`.
     """
+    chance = jnp.float32(chance) if isinstance(chance, Real) else jnp.asarray(chance)
     by_limit = chance.dtype == jnp.uint32
     limit = jnp.broadcast_to(chance if by_limit else random.threshold(chance), word.shape)
     value = bits.evenly(lambda part: random.happens(word[part], limit[part]) & among.value[part], word.shape[0])

@@ -174,7 +174,7 @@ def _simulate(
 
 
 def validate(config: str, settings: list[str], console: Console) -> None:
-    """Check a config and its model, and say what it asks for."""
+    """Check a config, its model and what it would fit, and say what it asks for."""
     from lpm.config import load
     from lpm.trial import tried
 
@@ -184,9 +184,13 @@ def validate(config: str, settings: list[str], console: Console) -> None:
     chosen = load(config, settings)
     calendar = chosen.run.calendar
     span = f"{calendar.steps:,} days" + (f", {calendar.start} to {calendar.end}" if calendar.start else "")
-    agents = tried(chosen)
+    world = tried(chosen)
+    if chosen.calibrate is not None:
+        from lpm.calibration.setup import problem_of
+
+        problem_of(chosen, world)
     say(console, f"{chosen.path}: good. {chosen.model}, {span}, {chosen.run.realizations} realization(s)")
-    say(console, f"Its model was built and traced with {agents:,} agents", style="dim")
+    say(console, f"Its model was built and traced with {world.agents:,} agents", style="dim")
 
 
 def check_gradient(

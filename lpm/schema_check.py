@@ -262,6 +262,8 @@ def _nearest(value: Any, annotation: Any) -> str | None:
     ('school', None)
     >>> _nearest("2020-3-1", datetime.date | int), _nearest("20/03/2020", datetime.date | int)
     ('2020-03-01', '2020-03-20')
+    >>> _nearest("2023-02-31", datetime.date)
+    '2023-02-28'
     """
     if isinstance(value, str) and datetime.date in map(_bare, _members(annotation)):
         return _date_meant(value)
@@ -277,10 +279,13 @@ def _date_meant(text: str) -> str | None:
     if len(parts) != 3:
         return None
     year, month, day = parts if parts[0] > 31 else reversed(parts)
-    try:
-        return datetime.date(year, month, day).isoformat()
-    except ValueError:
-        return None
+    for nearest in (day, 30, 29, 28):  # a day that the month has not is meant as its last
+        try:
+            return datetime.date(year, month, min(day, nearest)).isoformat()
+        except ValueError:
+            if not 28 < day <= 31:
+                return None
+    return None
 
 
 def _example(path: Path, annotation: Any, default: Any) -> str:

@@ -19,8 +19,8 @@ from lpm.world import World
 SMALL = 1_000  # agents: enough for every region and age, and built at once
 
 
-def tried(config: Config) -> int:
-    """Build a config's world and trace its model, and return the number of agents that this was done with.
+def tried(config: Config) -> World:
+    """Build a config's world and trace its model, and return the world that this was done with.
 
     A world of more than `SMALL` agents is built with so many, if its settings say how many there are. Tracing follows
     shapes and dtypes through the model's start, its substeps and its observables, and computes nothing.
@@ -32,7 +32,7 @@ def tried(config: Config) -> int:
             if a substep or an observable fails, or if a step changes the shape or dtype of an entry of the state.
 
     >>> from lpm.config import load
-    >>> tried(load("sir-million"))
+    >>> tried(load("sir-million")).agents
     1000
     """
     world = _small_world(config)
@@ -50,7 +50,7 @@ def tried(config: Config) -> int:
         document.report(("model",), problem)
     if document.problems:
         raise InputError(document.problems)
-    return world.agents
+    return world
 
 
 def agents_setting(settings: Any) -> tuple[str, int | None] | None:

@@ -24,9 +24,11 @@ QUICK = (
 )
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """`lpm calibrate ...` within this process."""
-    monkeypatch.setattr(sys, "argv", ["lpm", "calibrate", *words])
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str, command: str = "calibrate"
+) -> tuple[int, str, str]:
+    """`lpm calibrate ...`, or another command, within this process."""
+    monkeypatch.setattr(sys, "argv", ["lpm", command, *words])
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
     try:
@@ -77,14 +79,25 @@ def test_the_school_is_fitted_from_its_config(
             "data.0.variable: .*write `infectious`",
         ),
         ("  parameters: [{name: transmission, low: 0, hihg: 3}]", "unknown key `hihg`; write `high`"),
+        (
+            "  parameters: [{name: transmission, low: 0, high: 3}]\n"
+            "  data: [{variable: infectious, until: 1977-03-15}]",
+            "data.0: asked for counts until 1977-03-15, got counts of 1978-01-22 to 1978-02-04 alone",
+        ),
     ],
 )
+@pytest.mark.parametrize("command", ["calibrate", "validate"])
 def test_a_mistake_is_told_with_its_place(
-    section: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    section: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(f"{SCHOOL}calibrate:\n{section}\n", "utf-8")
-    status, _, errors = run(monkeypatch, capsys, str(file))
+    status, _, errors = run(monkeypatch, capsys, str(file), command=command)
     assert status == 2
     assert re.search(rf"own\.yaml:\d+:\d+ calibrate\..*{said}", errors), errors
 

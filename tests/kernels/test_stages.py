@@ -1,10 +1,13 @@
 """Stages and moves against plain comparisons."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpm.kernels import random, shadows
 from lpm.kernels.random import threshold
 from lpm.kernels.stages import Indicator, Stages, among, event, move, number
 
@@ -92,3 +95,16 @@ def test_nobody_moves_whom_the_event_is_closed_to():
     assert not moved.value.any()
     assert int(count) == 0
     np.testing.assert_array_equal(after.value, some_stages(33))
+
+
+@pytest.mark.parametrize("rule", [None, "cavity"])
+def test_a_chance_may_be_a_number(rule):
+    """The same event as of the array, in its value and as part of what has a derivative."""
+    stages = Stages(jnp.zeros(1000, jnp.uint8), 2)
+    if rule:
+        stages = dataclasses.replace(stages, shadow=shadows.zeros(stages.value, 2, rule))
+    word = random.words(random.key(1), jnp.arange(1000, dtype=jnp.uint32))[0]
+    one, other = (event(word, chance, among(stages, 0)) for chance in (0.25, jnp.float32(0.25)))
+    np.testing.assert_array_equal(one.value, other.value)
+    assert 200 < int(one.value.sum()) < 300
+    assert (one.shadow is None) == (rule is None)
