@@ -88,6 +88,7 @@ def days(of: Problem) -> list[int]:
     return list(of.streams[0].first)
 
 
+@pytest.mark.slow
 def test_rates_of_three_regions_over_time_are_found(observed: Problem) -> None:
     """Within 12 % in the median and 30 % each: one epidemic's own chance is some 5 % to 15 % of such rates."""
     fit = neural([observed], inputs(observed), days(observed), steps=150, realizations=2, rate=0.03, seed=3)

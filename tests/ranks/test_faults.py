@@ -15,7 +15,7 @@ from tests.laws.worlds import CALENDAR, WORLDS
 from tests.ranks.launch import on_ranks
 
 
-@pytest.mark.parametrize("what", ["killed", "stopped"])
+@pytest.mark.parametrize("what", ["killed", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_a_lost_rank_ends_the_others_and_leaves_a_checkpoint(what: str, tmp_path: Path) -> None:
     done = on_ranks(2, "disturbed", str(tmp_path / "out"), what, LPM_PATIENCE="20")
     assert done.returncode != 0
