@@ -50,8 +50,8 @@ class Contacts:
 
     @property
     def channels(self) -> tuple[shadows.Channel, ...]:
-        """What each `outgoing` of the layer is of."""
-        on_graph: tuple[shadows.Channel, ...] = ("root", "family", "children")
+        """What each `outgoing` of the layer is of; on a graph the second family is for whom ghosts came from."""
+        on_graph: tuple[shadows.Channel, ...] = ("root", "family", "family", "children")
         return on_graph if isinstance(self.network, graph.Graph) else on_graph[:2]
 
 
@@ -282,11 +282,16 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
             by_root, by_family = (emitted(next(rows), value, classes, own) for _ in range(2))
             push = by_root + by_family
             if isinstance(layer.network, graph.Graph):
+                # What is for whom ghosts came from, one of those who could be infected at their birth. It comes back,
+                # or if the agent was infected itself it is left out here.
+                to_parents = emitted(next(rows), value, classes, own)
+                push = push - jnp.where(value == susceptible, 0, to_parents)
                 back = shared.could * given_back(next(rows), classes, own)
                 met, met_by = graph.neighbour_sums_of_two(push, jnp.where(stayed == 1, push, 0), layer.network)
                 within = scale * (met_by - back)
-                others = by_root + by_family * (1 - 1 / jnp.maximum(shared.could, 1))  # but whom it was infected by
-                apart.append((within, within * shared.start, others * shared.start))
+                fresh = within * shared.start
+                passed_on = (by_root + by_family - to_parents) * shared.start
+                apart.append((within, fresh, fresh / jnp.maximum(shared.could, 1), passed_on))
                 born = born + scale * (met - back)
             else:
                 within = scale * sums(layer.network, push)

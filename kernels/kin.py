@@ -51,9 +51,9 @@ class Kin:
     kept: jax.Array
 
     @property
-    def left(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What a ghost born of none, one born of a ghost, and an agent's children keep."""
-        return jnp.ones_like(self.kept), self.kept, self.kept
+    def left(self) -> tuple[jax.Array, ...]:
+        """What ghosts born of none, those born of ghosts (and their share for parents), and children keep."""
+        return jnp.ones_like(self.kept), self.kept, self.kept, self.kept
 
 
 def kin(
