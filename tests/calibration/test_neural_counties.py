@@ -87,6 +87,42 @@ def test_a_window_knows_nothing_of_what_comes_after(scripts: dict[str, ModuleTyp
         assert np.array_equal(mine, theirs)
 
 
+def growing(scripts: dict[str, ModuleType], weekly: np.ndarray, **settings: object) -> object:
+    """A case of one region whose reports grow by exp(weekly) from week to week, too few to use up the susceptible."""
+    counts = 1e4 * np.exp(np.concatenate([[0], weekly.cumsum()]))[:, None]
+    years, week = np.divmod(np.arange(len(counts)), 52)
+    nothing = np.zeros((len(counts), 1, 0))
+    return scripts["county_cases"].Case(
+        "ili", ("A",), (1e12,), 100 * (2000 + years) + week + 1, counts, nothing, nothing, "gaussian", (1.0,),
+        latent_days=2.0, infectious_days=3.0, dispersion=1.0, share=1.0, **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("weekly", [0.3, -0.2])
+def test_a_first_guess_grows_as_the_reports_do(scripts: dict[str, ModuleType], weekly: float) -> None:
+    """Expected numbers of the model, day by day, with the guessed reproduction number; within 0.1 % a week."""
+    cases = scripts["county_cases"]
+    case = growing(scripts, np.full(30, weekly))
+    number = float(cases.guessed(case, cases.world_of(case, 1000), 25).params.reproduction[40, 0])
+    exposed, infectious, infections = 1.0, 1.0, []
+    for _ in range(300):
+        infectious, exposed = infectious * (1 - 1 / 3) + exposed / 2, exposed / 2
+        infections.append(number / 3 * infectious)
+        exposed += infections[-1]
+    assert np.log(infections[-1] / infections[-8]) == pytest.approx(weekly, abs=1e-3)
+
+
+def test_usual_growth_is_that_of_earlier_years(scripts: dict[str, ModuleType]) -> None:
+    """Two years alike, so that two thirds of their growth are taken; the third, under way, does not count."""
+    year = 0.1 * np.sin(2 * np.pi * np.arange(52) / 52)
+    weekly = np.concatenate([year, year, np.full(20, 0.5)])
+    now, ahead = 104 + 10, 104 + 10 + 1 + np.arange(4)
+    found = scripts["county_cases"].usual_growth(growing(scripts, weekly, seasonal=True), now, ahead)
+    mean = np.array([year[(w - 1) % 52 - 1 : (w - 1) % 52 + 2].mean() for w in ahead])
+    np.testing.assert_allclose(found, 2 / 3 * mean, rtol=1e-3)
+    assert not scripts["county_cases"].usual_growth(growing(scripts, weekly), now, ahead).any()
+
+
 def _leaves(params: object) -> list:
     import jax
 
