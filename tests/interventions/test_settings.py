@@ -52,7 +52,7 @@ triggers: [{name: full wards, variable: hospitalised, above: 2000, below: 500}]
 
 
 def test_every_measure_can_be_asked_for_in_a_config(tmp_path: Path) -> None:
-    assert tried(load(config(tmp_path, EVERYTHING))) == 1000
+    assert tried(load(config(tmp_path, EVERYTHING))).agents == 1000
 
 
 @pytest.mark.parametrize(
