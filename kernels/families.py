@@ -28,7 +28,8 @@ def _looked_up(m: jax.Array, odds: jax.Array, latent: jax.Array) -> tuple[jax.Ar
     column = (jnp.log2(odds * jnp.maximum(m, 1)) - chains.LOW) * chains.PER_DOUBLING + 0.5
     column = jnp.clip(column, 0, columns - 1).astype(jnp.int32)
     row = jnp.clip(m, 0, chains.LARGEST).astype(jnp.int32)
-    return chains.unpacked(table.at[row * columns + column].get(mode="promise_in_bounds"))
+    place = bits.settle(row * columns + column)  # with a lookup in it, the loop over logarithms would not be vectorised
+    return chains.unpacked(bits.settle(table.at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)))
 
 
 @jax.tree_util.register_dataclass
