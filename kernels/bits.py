@@ -6,7 +6,7 @@ Agent i is bit i % 32 of word i // 32; bits past the last agent are 0.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -121,9 +121,9 @@ def unpack(words: jax.Array, n: int) -> jax.Array:
     >>> unpack(jnp.array([5, 0], dtype=jnp.uint32), 3)
     Array([1, 0, 1], dtype=uint8)
     """
-    nibbles = (words[:-1, None] >> (4 * jnp.arange(8, dtype=jnp.uint32))[None, :]) & 15
-    quads = settle((nibbles * jnp.uint32(0x00204081)) & jnp.uint32(0x01010101))  # four bits to four bytes
-    return lax.bitcast_convert_type(quads, jnp.uint8).reshape(-1)[:n]
+    # Stored in this shape, that of its loop: in a flat one, each agent would take a division.
+    flags = settle(((words[:-1, None] >> jnp.arange(32, dtype=jnp.uint32)[None, :]) & 1).astype(jnp.uint8))
+    return flags.reshape(-1)[:n]
 
 
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:
@@ -156,6 +156,29 @@ def lookup_pair(pairs: jax.Array, agents: jax.Array) -> jax.Array:
     place = agents.astype(jnp.uint32)
     both = (pairs.at[place >> 4].get(mode="promise_in_bounds") >> ((place & 15) << 1)) & 3
     return (both | (both << 15)) & 0x00010001
+
+
+def interleave_four(words: Sequence[jax.Array]) -> jax.Array:
+    """Up to four sets of packed flags, side by side: agent i has bits 4 (i % 8), ... of word i // 8.
+
+    >>> interleave_four([pack(jnp.array([1, 0], dtype=jnp.uint8)), pack(jnp.array([1, 1], dtype=jnp.uint8))])[0]
+    Array(35, dtype=uint32)
+    """
+    place = 8 * jnp.arange(4, dtype=jnp.uint32)[None, :]
+    total = jnp.zeros((words[0].shape[0], 4), jnp.uint32)
+    for number, each in enumerate(words):
+        apart = (each[:, None] >> place) & 0xFF  # eight bits, three zeros between any two
+        for shift, mask in ((12, 0x000F000F), (6, 0x03030303), (3, 0x11111111)):
+            apart = (apart | (apart << shift)) & jnp.uint32(mask)
+        total = total | (apart << number)
+    return settle(total).reshape(-1)
+
+
+def lookup_four(fours: jax.Array, agents: jax.Array) -> jax.Array:
+    """As `lookup`, from `interleave_four`: uint32 with the flags in bits 0, 8, 16 and 24."""
+    place = agents.astype(jnp.uint32)
+    found = (fours.at[place >> 3].get(mode="promise_in_bounds") >> ((place & 7) << 2)) & 15
+    return (found * jnp.uint32(0x00204081)) & jnp.uint32(0x01010101)
 
 
 def pack_host(flags: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from lpm.kernels import bits, ghosts, groups, random, strata
-from lpm.kernels.contagion import Classes, Infectious, Layer, hazard_of
+from lpm.kernels.contagion import Classes, Infectious, Layer, counted, hazard_of
 from lpm.kernels.hazards import probability
 from lpm.kernels.stages import Indicator, Stages, among
 
@@ -77,9 +77,12 @@ def infections(
     apart = _packed((flag & confined.isolated, weight * confined.isolated_contacts) for flag, weight in flags)
     together = _packed((flag & (1 - confined.isolated), weight) for flag, weight in flags)
 
+    met_at_home = [(classes, household, counted(classes, household)) for classes in (together, apart)]
+    met_elsewhere = [(abroad, layer, counted(abroad, layer)) for layer in others]
+
     def hazard(derivative: bool = False) -> Callable[[slice], jax.Array]:
-        kept, given = (hazard_of(classes, household, derivative) for classes in (together, apart))
-        met = [hazard_of(abroad, layer, derivative) for layer in others]
+        kept, given = (hazard_of(*found, derivative) for found in met_at_home)
+        met = [hazard_of(*found, derivative) for found in met_elsewhere]
         away, multiple = confined.quarantined, confined.quarantined_contacts
 
         def of(part: slice) -> jax.Array:

@@ -69,34 +69,47 @@ def layer_hazard(classes: Classes, layer: Layer, derivative: bool = False) -> ja
         layer: see `Layer`.
         derivative: whether rates and weights have one.
     """
-    return hazard_of(classes, layer, derivative)(slice(None))
+    return hazard_of(classes, layer, counted(classes, layer), derivative)(slice(None))
 
 
-def hazard_of(classes: Classes, layer: Layer, derivative: bool = False) -> Callable[[slice], jax.Array]:
-    """As `layer_hazard`, for a slice of the agents: what is counted is counted now, the rest when asked."""
+def counted(classes: Classes, layer: Layer) -> list[jax.Array]:
+    """How many infectious agents of each class there are: around each agent, or in each group or stratum; integers."""
+    network, words = layer.network, tuple(flags for flags, _ in classes)
+    if isinstance(network, graph.Graph):
+        return [graph.neighbour_counts(flags, network) for flags in words]
+    if isinstance(network, groups.Households):
+        if len(words) == 2:
+            return list(groups.household_counts_of_two(words, network))
+        return [groups.household_counts(flags, network) for flags in words]
+    if isinstance(network, groups.Groups):
+        if len(words) == 2:
+            return list(groups.group_counts_of_two(words, network))
+        return [groups.group_counts(flags, network) for flags in words]
+    return [strata.count(flags, network.strata) for flags in words]
+
+
+def hazard_of(
+    classes: Classes, layer: Layer, counts: list[jax.Array], derivative: bool = False
+) -> Callable[[slice], jax.Array]:
+    """As `layer_hazard`, for a slice of the agents, from what `counted` found."""
     network, rate = layer.network, layer.rate
 
-    def weighted(*counts: jax.Array) -> Any:
+    def weighted(counts: list[jax.Array]) -> jax.Array:
         parts = [count.astype(jnp.float32) * weight for count, (_, weight) in zip(counts, classes, strict=True)]
         return functools.reduce(jnp.add, parts)
 
-    def counted(one: Callable[..., jax.Array], two: Callable[..., tuple[jax.Array, jax.Array]]) -> Any:
-        words = tuple(flags for flags, _ in classes)
-        return two(words, network) if len(words) == 2 else [one(flags, network) for flags in words]
-
     if isinstance(network, graph.Graph):
-        counts = [graph.neighbour_counts(flags, network) for flags, _ in classes]
-        return lambda part: rate * weighted(*(each[part] for each in counts))
+        return lambda part: rate * weighted([each[part] for each in counts])
     if isinstance(network, groups.Households):
-        counts, size = counted(groups.household_counts, groups.household_counts_of_two), groups.household_sizes(network)
-        return lambda part: rate * weighted(*(each[part] for each in counts)) / _others(size[part])
+        size = groups.household_sizes(network)
+        return lambda part: rate * weighted([each[part] for each in counts]) / _others(size[part])
     if isinstance(network, groups.Groups):
-        rates = rate * weighted(*counted(groups.group_counts, groups.group_counts_of_two)) / _others(network.size)
+        rates = rate * weighted(counts) / _others(network.size)
         if derivative:
             return groups.rates_to_members(rates, network).__getitem__
         rates = bits.settle(jnp.pad(rates, (0, 1)))
         return lambda part: rates.at[network.group[part]].get(mode="promise_in_bounds")
-    rates = rate * strata.meet(weighted(*(strata.count(flags, network.strata) for flags, _ in classes)), network)
+    rates = rate * strata.meet(weighted(counts), network)
     if derivative:
         return strata.rates_to_agents(rates, network.strata).__getitem__
     rates = bits.settle(rates.reshape(-1))
@@ -138,25 +151,29 @@ def infections(
     table = _table(classes, layers, susceptibility, outside)
     network = layers[0].network if layers else None
     if table is None or not isinstance(network, graph.Graph):
-        limit_of = _limit_of(classes, layers, susceptibility, outside)
-        value = of_all(limit_of)
+        counts = [counted(classes, layer) for layer in layers]
+        hazard_of_all = _hazard_of(classes, layers, counts, susceptibility, outside)
+
+        def limit_of(part: slice) -> jax.Array:
+            return random.threshold(probability(hazard_of_all(part)))
+
     else:
         words = ranks.exchange_flags(classes[0][0], network.halo)
 
-        def by_counts() -> Callable[[slice], jax.Array]:
-            counts = graph.counts_among(words, network)
-            return lambda part: table.at[counts[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+        def by_count(count: jax.Array) -> Callable[[slice], jax.Array]:
+            return lambda part: table.at[count[part].astype(jnp.int32)].get(mode="promise_in_bounds")
 
         if stages.shadow is None and network.place is None and n >= MANY:
             # To pass over most agents is no gain but on a CPU.
             of_few = functools.partial(graph.infected, draw, who.value, words, table, network)
-            return Indicator(lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_counts())))
-        limit_of = by_counts()
-        value = of_all(limit_of)
+            return Indicator(lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_count(graph.counts_among(words, network)))))
+        counts = [[graph.counts_among(words, network)]]
+        limit_of = by_count(counts[0][0])
+    value = of_all(limit_of)
     if stages.shadow is None or who.shadow is None:
         return Indicator(value)
     limit, word = limit_of(slice(None)), draw(slice(None))
-    hazard = _hazard_of(classes, layers, susceptibility, outside, derivative=True)(slice(None))
+    hazard = _hazard_of(classes, layers, counts, susceptibility, outside, derivative=True)(slice(None))
     exposure = _exposure(word, limit, layers, infectious, susceptibility, outside)
     kinds = tuple(each.kinds for each in infectious)
     return Indicator(
@@ -181,23 +198,16 @@ def _table(
     return bits.settle(random.threshold(probability(hazards)))
 
 
-def _limit_of(
-    classes: Classes, layers: tuple[Layer, ...], susceptibility: jax.Array | None, outside: jax.Array | None
-) -> Callable[[slice], jax.Array]:
-    """The threshold of the infection of a slice of the agents, uint32."""
-    hazard_of = _hazard_of(classes, layers, susceptibility, outside)
-    return lambda part: random.threshold(probability(hazard_of(part)))
-
-
 def _hazard_of(
     classes: Classes,
     layers: tuple[Layer, ...],
+    counts: list[list[jax.Array]],
     susceptibility: jax.Array | None,
     outside: jax.Array | None,
     derivative: bool = False,
 ) -> Callable[[slice], jax.Array]:
     """s_i (h_i + sum_l lambda_{l,i}) of a slice: float32, () if no layer and no susceptibility tells agents apart."""
-    own = [hazard_of(classes, layer, derivative) for layer in layers]
+    own = [hazard_of(classes, layer, found, derivative) for layer, found in zip(layers, counts, strict=True)]
 
     def hazard(part: slice) -> jax.Array:
         terms = [each(part) for each in own]

@@ -7,7 +7,7 @@ neighbours are looked up among packed flags: for a million agents these are 125 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,19 @@ def neighbour_counts(words: jax.Array, graph: Graph) -> jax.Array:
         (n,) uint8, or int32 if a degree passes 255.
     """
     return counts_among(ranks.exchange_flags(words, graph.halo), graph)
+
+
+def neighbour_counts_of_several(words: Sequence[jax.Array], graph: Graph) -> list[jax.Array]:
+    """As `neighbour_counts`, for several sets of flags; each neighbour is looked up once for every four of them."""
+    if graph.most > 255 or len(words) == 1:
+        return [neighbour_counts(each, graph) for each in words]
+    if len(words) > 4:
+        return neighbour_counts_of_several(words[:4], graph) + neighbour_counts_of_several(words[4:], graph)
+    fours = bits.interleave_four([ranks.exchange_flags(each, graph.halo) for each in words])
+    axis = 1 if graph.by_agent else 0
+    counts = jnp.concatenate([bits.lookup_four(fours, row).sum(axis, dtype=jnp.uint32) for row in graph.rows])
+    packed = bits.settle(in_agent_order(counts, graph))
+    return [bits.settle(((packed >> (8 * number)) & 255).astype(jnp.uint8)) for number in range(len(words))]
 
 
 def counts_among(words: jax.Array, graph: Graph) -> jax.Array:

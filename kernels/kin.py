@@ -76,13 +76,12 @@ def kin(
         hazards, jumps: of each class, () or (n,) float32: the hazard for a contact, and 1 - exp(-hazard).
     """
 
-    def contacts(flags: jax.Array) -> jax.Array:
-        counts = graph.neighbour_counts(bits.pack(flags.astype(jnp.uint8)), network)
-        return ranks.present(counts).astype(jnp.float32)
-
-    before, after, every = contacts(susceptible), contacts(stayed), contacts(jnp.ones_like(stayed))
+    flags = [bits.pack(each.astype(jnp.uint8)) for each in (susceptible, stayed, jnp.ones_like(stayed), *classes)]
+    before, after, every, *of_classes = (
+        ranks.present(counts).astype(jnp.float32) for counts in graph.neighbour_counts_of_several(flags, network)
+    )
     escaped, waiting, *infect = (flags.astype(jnp.float32) for flags in (stayed, latent, *classes))
-    met = (contacts(who) * shadows.mean_of(hazard) for who, hazard in zip(classes, hazards, strict=True))
+    met = (count * shadows.mean_of(hazard) for count, hazard in zip(of_classes, hazards, strict=True))
     weight = sum(met, start=jnp.zeros_like(before)) * escaped
     others = jnp.maximum(every - 1, 0)
     chosen = escaped * after
