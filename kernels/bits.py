@@ -126,13 +126,33 @@ def unpack(words: jax.Array, n: int) -> jax.Array:
     return flags.reshape(-1)[:n]
 
 
+def taken(values: jax.Array, places: jax.Array) -> jax.Array:
+    """The entries at some places along the first axis: integers of any shape, all of them from 0 to the last."""
+    return values.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def anew(value: jax.Array, turn: jax.Array) -> jax.Array:
+    """The same array, as something that may be different in each turn of a loop over steps.
+
+    What XLA knows to be the same in each step it computes before the loop and stores, be it as little as a shift: for
+    places among packed flags, several times the memory of the graph, to be read in each step. It does not see that the
+    condition here is never met; the compiler of the machine's code does, so that this costs nothing.
+
+    Args:
+        value: what is computed with.
+        turn: integers of any shape that XLA knows to change from step to step.
+    """
+    first = lax.slice(turn, (0,) * turn.ndim, (1,) * turn.ndim).reshape(())
+    return jnp.where((first & 1) > 1, jnp.zeros((), value.dtype), value)
+
+
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:
     """The flags of the given agents: any shape of int32 in [0, n], where n itself reads as 0; returns uint32, 0 or 1.
 
     All in 32 bits, so that nothing is converted where it is looked up.
     """
-    place = agents.astype(jnp.uint32)
-    return (words.at[place >> 5].get(mode="promise_in_bounds") >> (place & 31)) & 1
+    place = anew(agents, words).astype(jnp.uint32)
+    return (taken(words, place >> 5) >> (place & 31)) & 1
 
 
 def interleave(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -153,8 +173,8 @@ def interleave(first: jax.Array, second: jax.Array) -> jax.Array:
 
 def lookup_pair(pairs: jax.Array, agents: jax.Array) -> jax.Array:
     """As `lookup`, from interleaved flags: uint32 with the first flag in bit 0 and the second in bit 16."""
-    place = agents.astype(jnp.uint32)
-    both = (pairs.at[place >> 4].get(mode="promise_in_bounds") >> ((place & 15) << 1)) & 3
+    place = anew(agents, pairs).astype(jnp.uint32)
+    both = (taken(pairs, place >> 4) >> ((place & 15) << 1)) & 3
     return (both | (both << 15)) & 0x00010001
 
 
@@ -176,8 +196,8 @@ def interleave_four(words: Sequence[jax.Array]) -> jax.Array:
 
 def lookup_four(fours: jax.Array, agents: jax.Array) -> jax.Array:
     """As `lookup`, from `interleave_four`: uint32 with the flags in bits 0, 8, 16 and 24."""
-    place = agents.astype(jnp.uint32)
-    found = (fours.at[place >> 3].get(mode="promise_in_bounds") >> ((place & 7) << 2)) & 15
+    place = anew(agents, fours).astype(jnp.uint32)
+    found = (taken(fours, place >> 3) >> ((place & 7) << 2)) & 15
     return (found * jnp.uint32(0x00204081)) & jnp.uint32(0x01010101)
 
 

@@ -108,12 +108,12 @@ def hazard_of(
         if derivative:
             return groups.rates_to_members(rates, network).__getitem__
         rates = bits.settle(jnp.pad(rates, (0, 1)))
-        return lambda part: rates.at[network.group[part]].get(mode="promise_in_bounds")
+        return lambda part: bits.taken(rates, network.group[part])
     rates = rate * strata.meet(weighted(counts), network)
     if derivative:
         return strata.rates_to_agents(rates, network.strata).__getitem__
     rates = bits.settle(rates.reshape(-1))
-    return lambda part: rates.at[network.strata.code[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+    return lambda part: bits.taken(rates, network.strata.code[part].astype(jnp.int32))
 
 
 def _others(size: jax.Array) -> jax.Array:
@@ -161,7 +161,7 @@ def infections(
         words = ranks.exchange_flags(classes[0][0], network.halo)
 
         def by_count(count: jax.Array) -> Callable[[slice], jax.Array]:
-            return lambda part: table.at[count[part].astype(jnp.int32)].get(mode="promise_in_bounds")
+            return lambda part: bits.taken(table, count[part].astype(jnp.int32))
 
         if stages.shadow is None and network.place is None and n >= MANY:
             # To pass over most agents is no gain but on a CPU.
@@ -182,7 +182,7 @@ def infections(
 
 
 def _taken(word: jax.Array, agents: slice | jax.Array) -> jax.Array:
-    return word[agents] if isinstance(agents, slice) else word.at[agents].get(mode="promise_in_bounds")
+    return word[agents] if isinstance(agents, slice) else bits.taken(word, agents)
 
 
 def _table(

@@ -193,7 +193,7 @@ def _decided(
             second = jnp.where(here, jnp.uint8(course.first(stage.leads_to[1])), second)
             row = jnp.where(here, jnp.uint8(number), row)
         index = row.astype(jnp.int32) * fork_limits.shape[1] + (0 if band is None else band.astype(jnp.int32))
-        takes_first = random.happens(words[1], fork_limits.reshape(-1).at[index].get(mode="promise_in_bounds"))
+        takes_first = random.happens(words[1], bits.taken(fork_limits.reshape(-1), index))
         target = jnp.where(takes_first == 1, target, second)
     return jnp.where(leaves == 1, target, value), leaves, takes_first
 

@@ -59,7 +59,7 @@ def dwell(stages: Stages, word: jax.Array, hazards: jax.Array, first: int, targe
 
     def leaves(part: slice) -> jax.Array:
         inside, place = place_of(part)
-        limit = limits.at[place].get(mode="promise_in_bounds")
+        limit = bits.taken(limits, place)
         return random.happens(word[part], limit) & inside.astype(jnp.uint8)
 
     left = bits.evenly(leaves, n)
@@ -118,7 +118,7 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
 
     def tangent(constants: Any, before: Any, inputs: Any) -> Any:
         drawn, hazards = constants
-        own_chance = hazards.at[drawn.place].get(mode="promise_in_bounds")
+        own_chance = bits.taken(hazards, drawn.place)
         d_chance = shadows.by_band(inputs[0], drawn.place, drawn.value.shape)
         fresh_of = {
             infects: shadows.coupling(rule, drawn.left, own_chance, drawn.word, infects) * d_chance

@@ -150,8 +150,8 @@ def decided(
     answers = jnp.zeros(found.words.shape[0] + chunk // 32, jnp.uint32)
     _, answers = lax.while_loop(lambda carry: carry[0] < found.number, turn, (jnp.int32(0), answers))
     place, shift = (found.begin >> 5).astype(jnp.int32), found.begin & 31
-    low = answers.at[place].get(mode="promise_in_bounds") >> shift
-    high = (answers.at[place + 1].get(mode="promise_in_bounds") << (31 - shift)) << 1
+    low = bits.taken(answers, place) >> shift
+    high = (bits.taken(answers, place + 1) << (31 - shift)) << 1
     return bits.settle(_deposit(bits.settle(low | high), found.words))
 
 

@@ -134,10 +134,10 @@ class Used:
         return shadows.carried(tangent)(outgoing, (), (self, value))
 
 
-def _jumps(layer: Contacts) -> Jumps:
-    """1 - exp(-h), stored: ghosts are many, and exponentials dear."""
+def _jumps(layer: Contacts, turn: jax.Array) -> Jumps:
+    """1 - exp(-h), stored: ghosts are many, and exponentials dear. What follows from it is computed in each turn."""
     found = (probability(lax.stop_gradient(hazard)) for hazard in layer.hazards)
-    return tuple(bits.settle(q) if q.ndim else q for q in found)
+    return tuple(bits.anew(bits.settle(q), turn) if q.ndim else q for q in found)
 
 
 def _spared(value: jax.Array, classes: Classes, jumps: Jumps) -> jax.Array:
@@ -258,7 +258,7 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
     channels = tuple(channel for layer in exposure.contacts for channel in layer.channels)
     outgoing = (*shadow.outgoing, *(nothing for _ in channels))[: len(channels)]
-    jumps = tuple(_jumps(layer) for layer in exposure.contacts)
+    jumps = tuple(_jumps(layer, exposure.word) for layer in exposure.contacts)
     who = tuple(_among(flow.value, kinds) for kinds in classes)
     could, waiting = flow.value == susceptible, jnp.isin(flow.value, jnp.array(latent, flow.value.dtype))
     family = tuple(

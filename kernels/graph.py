@@ -120,7 +120,7 @@ def infected(
 
     def decide(which: jax.Array, agents: jax.Array) -> jax.Array:
         around = bits.settle(lax.switch(which, ways, agents)).astype(jnp.int32)
-        return random.happens(draw(agents), bits.settle(table.at[around].get(mode="promise_in_bounds")))
+        return random.happens(draw(agents), bits.settle(bits.taken(table, around)))
 
     return bits.unpack(flagged.decided(found, bounds, decide, flagged.chunk(n)), n)
 
@@ -131,7 +131,7 @@ def neighbour_sums(values: jax.Array, graph: Graph) -> jax.Array:
 
     def forward(values: jax.Array) -> jax.Array:
         padded = ranks.exchange(values, graph.halo)
-        sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), axis) for row in graph.rows]
+        sums = [bits.fused_sum(bits.taken(padded, row), axis) for row in graph.rows]
         return ranks.present(in_agent_order(jnp.concatenate(sums), graph))
 
     return shadows.symmetric(forward, values)
@@ -144,7 +144,7 @@ def neighbour_sums_of_two(first: jax.Array, second: jax.Array, graph: Graph) -> 
 
     def forward(both: jax.Array) -> jax.Array:
         padded = bits.settle(jnp.pad(both, ((0, 1), (0, 0))))
-        sums = [bits.fused_sum(padded.at[row].get(mode="promise_in_bounds"), int(graph.by_agent)) for row in graph.rows]
+        sums = [bits.fused_sum(bits.taken(padded, row), int(graph.by_agent)) for row in graph.rows]
         return in_agent_order(jnp.concatenate(sums), graph)
 
     both = shadows.symmetric(forward, jnp.stack([first, second], axis=1))
@@ -161,4 +161,4 @@ def degrees(graph: Graph) -> jax.Array:
 
 def in_agent_order(values: jax.Array, graph: Graph) -> jax.Array:
     """Values in the order of the tables, put in the order of the agents."""
-    return values if graph.place is None else bits.settle(values).at[graph.place].get(mode="promise_in_bounds")
+    return values if graph.place is None else bits.taken(bits.settle(values), graph.place)

@@ -119,11 +119,12 @@ def _household_windows(words: jax.Array, households: Households) -> jax.Array:
     before, here, after = (
         bits.settle(shifted)[:, None] for shifted in (jnp.pad(words[:-2], (1, 0)), words[:-1], words[1:])
     )
-    start = households.start.astype(jnp.int32)
+    start, size = (bits.anew(each, words) for each in (households.start, households.size))
+    start = start.astype(jnp.int32)
     low, high = jnp.where(start < 0, before, here), jnp.where(start < 0, here, after)
     shift = (start & 31).astype(jnp.uint32)
     window = (low >> shift) | ((high << (31 - shift)) << 1)  # two shifts, since a shift by 32 is undefined
-    return lax.population_count(window & ((jnp.uint32(1) << households.size.astype(jnp.uint32)) - 1))
+    return lax.population_count(window & ((jnp.uint32(1) << size.astype(jnp.uint32)) - 1))
 
 
 def housemate_sums(values: jax.Array, households: Households) -> jax.Array:
@@ -147,7 +148,7 @@ def group_sums(values: jax.Array, groups: Groups) -> jax.Array:
 
 def _own_sums(values: jax.Array, groups: Groups) -> jax.Array:
     values = bits.settle(jnp.pad(values, (0, 1)))
-    return jnp.concatenate([bits.fused_sum(values.at[row].get(mode="promise_in_bounds"), 0) for row in groups.rows])
+    return jnp.concatenate([bits.fused_sum(bits.taken(values, row), 0) for row in groups.rows])
 
 
 def group_counts(words: jax.Array, groups: Groups) -> jax.Array:
@@ -188,7 +189,7 @@ def to_members(values: jax.Array, groups: Groups) -> jax.Array:
     Returns:
         (n,), the same dtype.
     """
-    return bits.settle(jnp.pad(values, (0, 1))).at[groups.group].get(mode="promise_in_bounds")
+    return bits.taken(bits.settle(jnp.pad(values, (0, 1))), groups.group)
 
 
 def rates_to_members(rates: jax.Array, groups: Groups) -> jax.Array:

@@ -120,7 +120,7 @@ def words(key: Key, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         two (n,) uint32 arrays.
     """
-    return threefry((key.words[0], key.words[1]), (ids.astype(jnp.uint32), key.step))
+    return threefry((key.words[0], key.words[1]), (bits.anew(ids.astype(jnp.uint32), key.step), key.step))
 
 
 def drawn(key: Key, ids: jax.Array) -> Callable[[slice | jax.Array], jax.Array]:
@@ -140,7 +140,7 @@ def drawn(key: Key, ids: jax.Array) -> Callable[[slice | jax.Array], jax.Array]:
         if isinstance(agents, slice):
             return words(key, ids[agents])[0]
         # Looked up apart from the draw, whose loop would not be vectorised with lookups in it.
-        return words(key, bits.settle(ids.at[agents].get(mode="promise_in_bounds")))[0]
+        return words(key, bits.settle(bits.taken(ids, agents)))[0]
 
     return of
 

@@ -213,17 +213,17 @@ def total(values: jax.Array, shared: Shared | None) -> jax.Array:
         return _called(lambda x: wire.swap(x, there, here), lambda shape: (*shape[:-1], int(np.sum(here))), sent)
 
     values = bits.settle(values)
-    parts = bring(values.at[shared.sent].get(mode="promise_in_bounds"), to, from_)
+    parts = bring(bits.taken(values, shared.sent), to, from_)
     values = bits.settle(values.at[shared.kept].add(parts, mode="promise_in_bounds"))
-    totals = bring(values.at[shared.kept].get(mode="promise_in_bounds"), from_, to)
+    totals = bring(bits.taken(values, shared.kept), from_, to)
     return bits.settle(values.at[shared.sent].set(totals, mode="promise_in_bounds", unique_indices=True))
 
 
 def _total_of_devices(values: jax.Array, shared: Shared, devices: Devices) -> jax.Array:
     padded = bits.settle(jnp.pad(values, (0, 1)))  # rounds are filled up with the entry behind the last, 0
-    parts = collectives.passed(padded.at[shared.sent].get(mode="promise_in_bounds"), shared.to, devices)
+    parts = collectives.passed(bits.taken(padded, shared.sent), shared.to, devices)
     padded = bits.settle(padded.at[shared.kept].add(parts, mode="promise_in_bounds"))
-    totals = padded.at[shared.kept].get(mode="promise_in_bounds")
+    totals = bits.taken(padded, shared.kept)
     totals = collectives.passed(totals, shared.from_, devices, back=True)
     return bits.settle(padded.at[shared.sent].set(totals, mode="promise_in_bounds")[:-1])
 
@@ -255,7 +255,7 @@ def exchange(values: jax.Array, halo: Halo | None) -> jax.Array:
     if halo is None or _wire is None:
         return bits.settle(jnp.pad(values, (0, 1)))
     padded = bits.settle(jnp.pad(values, (0, 32 * bits.words_for(n) - n)))
-    sent = padded if halo.send is None else padded.at[halo.send].get(mode="promise_in_bounds")
+    sent = padded if halo.send is None else bits.taken(padded, halo.send)
     return bits.settle(jnp.concatenate([padded, _travelled(sent, halo, 32)]))
 
 

@@ -263,7 +263,7 @@ def by_band(table: jax.Array, band: jax.Array | None, shape: tuple[int, ...]) ->
     def total(values: Any) -> Any:
         return jnp.stack([jnp.where(band == b, values, 0).sum() for b in range(table.shape[0])])
 
-    return linear(lambda t: t.at[band.astype(jnp.int32)].get(mode="promise_in_bounds"), total, table, shape)
+    return linear(lambda t: bits.taken(t, band.astype(jnp.int32)), total, table, shape)
 
 
 def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:

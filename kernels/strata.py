@@ -108,7 +108,7 @@ def count(words: jax.Array, strata: Strata) -> jax.Array:
     """How many flagged agents each stratum has, on all ranks: (regions, bands) int32, exact."""
     widths = _widths(strata.bounds)
     if strata.columns is not None:
-        laid = bits.settle(words.at[strata.columns.word].get(mode="promise_in_bounds"))
+        laid = bits.settle(bits.taken(words, strata.columns.word))
     else:
         padded = jnp.pad(words, (0, 8))
         parts = [
@@ -143,7 +143,7 @@ def _widths(bounds: tuple[int, ...]) -> list[int]:
 
 def spread(values: jax.Array, strata: Strata) -> jax.Array:
     """Each agent gets its stratum's value: (regions, bands) to (n,), the same dtype."""
-    found = bits.settle(values.reshape(-1)).at[strata.code.astype(jnp.int32)].get(mode="promise_in_bounds")
+    found = bits.taken(bits.settle(values.reshape(-1)), strata.code.astype(jnp.int32))
     return ranks.present(found)  # of nobody nothing, or this were not the transpose of the sums
 
 
@@ -185,7 +185,7 @@ def _column_sums(values: jax.Array, strata: Strata) -> jax.Array:
     assert strata.columns is not None
     bands, _, columns = strata.masks.shape
     rows = jnp.pad(values, (0, 32 * bits.words_for(values.shape[0]) - values.shape[0])).reshape(-1, 32)
-    laid = rows.at[strata.columns.word.T].get(mode="promise_in_bounds").reshape(1, columns, 256)
+    laid = bits.taken(rows, strata.columns.word.T).reshape(1, columns, 256)
     bit = jnp.arange(32, dtype=jnp.uint32)[None, None, None]
     member = (strata.masks.transpose(0, 2, 1)[..., None] >> bit) & 1
     return bits.fused_sum(jnp.where(member.reshape(bands, columns, 256) == 1, laid, 0), 2)
