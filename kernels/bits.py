@@ -42,6 +42,26 @@ def _stored(value: jax.Array) -> jax.Array:
     return lax.while_loop(lambda carry: carry[0], lambda carry: (carry[0], jnp.zeros_like(carry[1])), (never, value))[1]
 
 
+def settle_tangent(value: jax.Array, turn: jax.Array) -> jax.Array:
+    """As `settle`, for floats in a function that must stay linear in them: the condition never met is one of `turn`.
+
+    Args:
+        value: (n,) float32.
+        turn: integers that do not depend on it.
+    """
+
+    def stored() -> jax.Array:
+        return lax.cond(_never(turn), jnp.zeros_like, lambda x: x, value)
+
+    return lax.platform_dependent(cpu=stored, default=lambda: lax.optimization_barrier(value))
+
+
+def _never(turn: jax.Array) -> jax.Array:
+    """False, which XLA does not know: () bool."""
+    first = lax.slice(turn, (0,) * turn.ndim, (1,) * turn.ndim).reshape(())
+    return (first & 1) > 1
+
+
 def evenly(function: Callable[[slice], jax.Array], n: int) -> jax.Array:
     """What a function says of each of n agents, settled; as fast for any n as for a round one.
 
@@ -142,8 +162,7 @@ def anew(value: jax.Array, turn: jax.Array) -> jax.Array:
         value: what is computed with.
         turn: integers of any shape that XLA knows to change from step to step.
     """
-    first = lax.slice(turn, (0,) * turn.ndim, (1,) * turn.ndim).reshape(())
-    return jnp.where((first & 1) > 1, jnp.zeros((), value.dtype), value)
+    return jnp.where(_never(turn), jnp.zeros((), value.dtype), value)
 
 
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:

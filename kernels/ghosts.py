@@ -301,10 +301,11 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         for within, *parts in apart:
             new.extend([born - within, *parts])
         leaves = jnp.where(value == susceptible, exposure.happens.astype(jnp.float32), exposure.chance)
-        return tuple(
-            (fresh if channel == "children" else leaves * row[0] + fresh,)
+        found = (
+            fresh if channel == "children" else leaves * row[0] + fresh
             for row, fresh, channel in zip(before, new, ("root", *channels), strict=True)
         )
+        return tuple((bits.settle_tangent(each, value),) for each in found)  # two rows read each
 
     before = (
         flow.mass,
