@@ -155,14 +155,15 @@ def anew(value: jax.Array, turn: jax.Array) -> jax.Array:
     """The same array, as something that may be different in each turn of a loop over steps.
 
     What XLA knows to be the same in each step it computes before the loop and stores, be it as little as a shift: for
-    places among packed flags, several times the memory of the graph, to be read in each step. It does not see that the
-    condition here is never met; the compiler of the machine's code does, so that this costs nothing.
+    places among packed flags, several times the memory of the graph, to be read in each step. It does not see that what
+    is added here is nothing; the compiler of the machine's code does, so that this costs nothing.
 
     Args:
         value: what is computed with.
         turn: integers of any shape that XLA knows to change from step to step.
     """
-    return jnp.where(_never(turn), jnp.zeros((), value.dtype), value)
+    nothing = _never(turn).astype(value.dtype)
+    return value * (1 - nothing) if jnp.issubdtype(value.dtype, jnp.floating) else value + nothing
 
 
 def lookup(words: jax.Array, agents: jax.Array) -> jax.Array:

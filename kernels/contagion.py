@@ -166,7 +166,9 @@ def infections(
         if stages.shadow is None and network.place is None and n >= MANY:
             # To pass over most agents is no gain but on a CPU.
             of_few = functools.partial(graph.infected, draw, who.value, words, table, network)
-            return Indicator(lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_count(graph.counts_among(words, network)))))
+            return Indicator(
+                lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_count(graph.counts_among(words, network))))
+            )
         counts = [[graph.counts_among(words, network)]]
         limit_of = by_count(counts[0][0])
     value = of_all(limit_of)
