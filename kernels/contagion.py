@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -152,23 +151,20 @@ def infections(
     network = layers[0].network if layers else None
     if table is None or not isinstance(network, graph.Graph):
         counts = [counted(classes, layer) for layer in layers]
-        hazard_of_all = _hazard_of(classes, layers, counts, susceptibility, outside)
-
-        def limit_of(part: slice) -> jax.Array:
-            return random.threshold(probability(hazard_of_all(part)))
-
+        limit_of = _by_hazard(_hazard_of(classes, layers, counts, susceptibility, outside))
     else:
         words = ranks.exchange_flags(classes[0][0], network.halo)
 
         def by_count(count: jax.Array) -> Callable[[slice], jax.Array]:
             return lambda part: bits.taken(table, count[part].astype(jnp.int32))
 
+        def of_each() -> jax.Array:
+            return of_all(by_count(graph.counts_among(words, network)))
+
         if stages.shadow is None and network.place is None and n >= MANY:
             # To pass over most agents is no gain but on a CPU.
             of_few = functools.partial(graph.infected, draw, who.value, words, table, network)
-            return Indicator(
-                lax.platform_dependent(cpu=of_few, default=lambda: of_all(by_count(graph.counts_among(words, network))))
-            )
+            return Indicator(lax.platform_dependent(cpu=of_few, default=of_each))
         counts = [[graph.counts_among(words, network)]]
         limit_of = by_count(counts[0][0])
     value = of_all(limit_of)
@@ -198,6 +194,10 @@ def _table(
         return None
     hazards = rate * jnp.arange(network.most + 1, dtype=jnp.float32) + (0.0 if outside is None else outside)
     return bits.settle(random.threshold(probability(hazards)))
+
+
+def _by_hazard(hazard: Callable[[slice], jax.Array]) -> Callable[[slice], jax.Array]:
+    return lambda part: random.threshold(probability(hazard(part)))
 
 
 def _hazard_of(
