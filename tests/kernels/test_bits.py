@@ -110,3 +110,39 @@ def test_draws_and_samples_do_not_depend_on_the_number_of_cores(n, monkeypatch):
     for drawn, chosen in found[1:]:
         np.testing.assert_array_equal(drawn, found[0][0])
         np.testing.assert_array_equal(chosen, found[0][1])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.uint32, jnp.int8, jnp.uint8])
+@pytest.mark.parametrize("turn", [0, 1, 2**32 - 1])
+def test_what_is_computed_anew_is_the_same(dtype, turn):
+    value = jnp.asarray([0, 1, 2, 100], dtype)
+    found = jax.jit(bits.anew)(value, jnp.full((2, 2), turn, jnp.uint32))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, value)
+
+
+def test_a_loop_over_steps_does_not_store_the_places_of_lookups():
+    n, edges = 4096, 65_536
+    agents = jnp.asarray(np.random.default_rng(1).integers(0, n, (16, edges // 16)), jnp.int32)
+    words = pack(jnp.asarray(some_flags(n, "random")))
+
+    def steps(agents, words):
+        def step(words, _):
+            return words + lookup(words, agents).sum(0).max(), None
+
+        return jax.lax.scan(step, words, length=9)[0]
+
+    stored = jax.jit(steps).lower(agents, words).compile().memory_analysis().temp_size_in_bytes
+    assert stored < 4 * edges
+
+
+def test_a_stored_tangent_is_linear_and_has_a_transpose():
+    turn = jnp.asarray([3, 4], jnp.uint8)
+
+    def stored(value):
+        return 2 * bits.settle_tangent(value, turn)
+
+    value = jnp.asarray([1.0, -2.5])
+    np.testing.assert_array_equal(jax.jit(stored)(value), 2 * value)
+    (back,) = jax.linear_transpose(stored, value)(jnp.ones(2))
+    np.testing.assert_array_equal(back, [2.0, 2.0])

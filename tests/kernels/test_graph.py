@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lpm.kernels.bits import pack, pack_host
-from lpm.kernels.graph import Graph, degrees, in_agent_order, neighbour_counts, neighbour_sums, neighbour_sums_of_two
+from lpm.kernels.graph import (
+    Graph,
+    degrees,
+    in_agent_order,
+    neighbour_counts,
+    neighbour_counts_of_several,
+    neighbour_sums,
+    neighbour_sums_of_two,
+)
 
 each_layout = pytest.mark.parametrize("by_agent", [False, True], ids=["by_neighbour", "by_agent"])
 
@@ -118,3 +126,23 @@ def test_a_self_adjoint_sum_has_a_symmetric_derivative():
     values = jnp.zeros(31, jnp.float32)
     for derivative in (jax.jacfwd, jax.jacrev):
         np.testing.assert_array_equal(jax.jit(derivative(neighbour_sums))(values, built), matrix)
+
+
+@each_layout
+@pytest.mark.parametrize("number", [1, 3, 4, 6])
+def test_several_sets_of_flags_counted_together_are_those_counted_apart(by_agent, number):
+    n = 301
+    built, rng = tables_of(adjacency(n, 4.0), by_agent), np.random.default_rng(number)
+    flags = [pack(jnp.asarray(rng.random(n) < share, jnp.uint8)) for share in (0.1, 1.0, 0.5, 0.0, 0.9, 0.3)[:number]]
+    together = jax.jit(neighbour_counts_of_several)(flags, built)
+    assert len(together) == number
+    for found, words in zip(together, flags, strict=True):
+        np.testing.assert_array_equal(found, neighbour_counts(words, built))
+
+
+def test_agents_of_more_neighbours_than_a_byte_counts():
+    matrix = np.ones((300, 300), np.int64) - np.eye(300, dtype=np.int64)
+    flags = [pack(jnp.ones(300, jnp.uint8)), pack(jnp.asarray(np.arange(300) < 280, jnp.uint8))]
+    all_of_them, some = neighbour_counts_of_several(flags, tables_of(matrix, True))
+    np.testing.assert_array_equal(all_of_them, np.full(300, 299))
+    np.testing.assert_array_equal(some, 280 - (np.arange(300) < 280))
