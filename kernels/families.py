@@ -29,7 +29,7 @@ def _looked_up(m: jax.Array, odds: jax.Array, latent: jax.Array) -> tuple[jax.Ar
     column = jnp.clip(column, 0, columns - 1).astype(jnp.int32)
     row = jnp.clip(m, 0, chains.LARGEST).astype(jnp.int32)
     place = bits.settle(row * columns + column)  # with a lookup in it, the loop over logarithms would not be vectorised
-    return chains.unpacked(bits.settle(table.at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)))
+    return chains.unpacked(bits.settle(bits.taken(table, place)))
 
 
 @jax.tree_util.register_dataclass
