@@ -62,12 +62,10 @@ class Move:
 
     Args:
         flow: of its event, or None.
-        event: (n,) bool or uint8, who had it.
         target: a stage, static.
     """
 
     flow: Flow | None
-    event: jax.Array
     target: int = dataclasses.field(metadata={"static": True})
 
 
@@ -141,7 +139,8 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
     """
     if shadow.rule in ("mean_field", "score"):
         return _moved_without_ghosts(shadow, flow, event, target)
-    since = (*shadow.since, Move(flow, event, target))
+    this = Move(flow, target)
+    since = (*shadow.since, this)
     if flow is None:
         mass, *rest = _without((shadow.mass, *shadow.outgoing), event)
         moves = shadow.moves | {(k, target) for k in range(len(shadow.mass))}
@@ -150,7 +149,7 @@ def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> S
         )
     shadow = widened(shadow, flow)
     layers = (shadow.mass, *_used_up(shadow, flow))
-    mass, *rest = _shifted(layers, (flow.mass, *_of_what_was_left(shadow, flow)), flow.kinds, target)
+    mass, *rest = _shifted(layers, (flow.mass, *_of_what_was_left(shadow, this, flow)), flow.kinds, target)
     course = _typically_moved(shadow.course, flow, target)
     moves = shadow.moves | {(k, target) for k in flow.kinds}
     return dataclasses.replace(
@@ -163,32 +162,26 @@ def _used_up(shadow: Shadow, flow: Flow) -> tuple[SomeRows, ...]:
     if flow.used is None or flow.spent is None:
         return shadow.outgoing
     earlier = shadow.since[flow.after :]
-    if not all(_can_be_made_again(move, flow) for move in earlier):
+    if not all(_can_start_from(flow, move) for move in earlier):
         return flow.used.apply(shadow.outgoing, flow.value)
     rows = flow.spent
     for move in earlier:
-        if move.flow is None:
-            rows = _without(rows, move.event)
-        else:
-            rows = _shifted(rows, _left_by(move.flow, flow.spent), move.flow.kinds, move.target)
+        rows = _shifted(rows, _left_by(move.flow, flow.spent), move.flow.kinds, move.target)
     return rows
 
 
-def _can_be_made_again(move: Move | None, infection: Flow) -> bool:
-    """Whether a move of the same step was of an event found in the same morning as an infection."""
-    return move is not None and (move.flow is None or _can_start_from(infection, move.flow))
+def _can_start_from(infection: Flow, move: Move | None) -> bool:
+    """Whether a move was by an event that was found in the same morning as an infection."""
+    if move is None or move.flow is None or move.flow.draw is None or infection.spent is None:
+        return False
+    return (move.flow.after, move.flow.channels) == (infection.after, infection.channels)
 
 
-def _can_start_from(infection: Flow, flow: Flow) -> bool:
-    same = (flow.after, flow.channels) == (infection.after, infection.channels)
-    return same and flow.draw is not None and infection.spent is not None
-
-
-def _of_what_was_left(shadow: Shadow, flow: Flow) -> tuple[SomeRows, ...]:
+def _of_what_was_left(shadow: Shadow, this: Move, flow: Flow) -> tuple[SomeRows, ...]:
     """What of outgoing shares leaves by an event, of what an infection found in the same morning has left of them."""
-    for move in shadow.since[flow.after :]:
-        if move is not None and move.flow is not None and _can_start_from(move.flow, flow):
-            return _left_by(flow, move.flow.spent)
+    for earlier in shadow.since[flow.after :]:
+        if earlier is not None and earlier.flow is not None and _can_start_from(earlier.flow, this):
+            return _left_by(flow, earlier.flow.spent)
     return flow.outgoing
 
 
