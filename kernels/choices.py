@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lpm.kernels import bits, hazards, random, score, shadows
+from lpm.kernels import bits, hazards, moves, random, score, shadows
 from lpm.kernels.bits import settle
 from lpm.kernels.shadows import Flow
 from lpm.kernels.stages import Indicator, Stages, check_kinds, event
@@ -196,13 +196,13 @@ def branch(stages: Stages, outcomes: Outcomes, targets: tuple[int | None, ...]) 
             continue
         value = jnp.where(outcomes.value == number, jnp.uint8(target), value)
         if shadow is not None and outcomes.shadow is not None and outcomes.likelihood is None:
-            shadow = shadows.moved(shadow, outcomes.shadow[number], outcomes.value == number, target)
+            shadow = moves.moved(shadow, outcomes.shadow[number], outcomes.value == number, target)
     if shadow is not None and outcomes.likelihood is not None:
         shadow = dataclasses.replace(shadow, mass=(shadow.mass[0] + outcomes.likelihood,), arrivals=None)
     if shadow is not None and outcomes.shadow is None:  # drawn by plain chances: all that an agent might be goes along
         for number, target in enumerate(targets):
             if target is not None:
-                shadow = shadows.moved(shadow, None, (outcomes.value == number).astype(jnp.uint8), target)
+                shadow = moves.moved(shadow, None, (outcomes.value == number).astype(jnp.uint8), target)
     return dataclasses.replace(stages, value=settle(value), shadow=shadow)
 
 

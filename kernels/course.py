@@ -241,6 +241,7 @@ def _progressed(shadow: Shadow, drawn: _Drawn, leave: jax.Array, fork: jax.Array
         outgoing=tuple(outgoing),
         course=_typically(shadow.course, leave, fork, course),
         arrivals=arrivals,
+        since=(*shadow.since, None),
         moves=shadow.moves | _moves_of(course),
     )
 

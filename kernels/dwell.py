@@ -152,6 +152,7 @@ def _passed(shadow: Shadow, drawn: _Drawn, hazards: jax.Array, first: int, targe
         outgoing=tuple(outgoing),
         course=_typically(shadow.course, hazards, first, target),
         arrivals=None,
+        since=(*shadow.since, None),
         moves=shadow.moves | onward,
     )
     return after, arrived

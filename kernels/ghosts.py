@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import bits, families, graph, groups, kin, shadows, strata
+from lpm.kernels import bits, families, graph, groups, kin, moves, shadows, strata
 from lpm.kernels.hazards import probability
-from lpm.kernels.shadows import Flow, Rows, Shadow
+from lpm.kernels.shadows import Flow, Rows, Shadow, SomeRows
 
 Hazards = tuple[jax.Array, ...]  # of each class of infectious stages, () or (n,) float32, per contact and step
 Classes = tuple[tuple[int, ...], ...]  # the stages of each
@@ -117,7 +117,7 @@ class Used:
     classes: Classes = dataclasses.field(metadata={"static": True})
     latent: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
-    def apply(self, outgoing: tuple[Rows, ...], value: jax.Array) -> tuple[Rows, ...]:
+    def apply(self, outgoing: tuple[SomeRows, ...], value: jax.Array) -> tuple[SomeRows, ...]:
         """What is left of outgoing shares after a step.
 
         Args:
@@ -224,7 +224,7 @@ def infected(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, 
         return _infected_in_expectation(shadow, flow, exposure, classes)
     if flow.rule == "score":
         chance = probability(hazard)
-        return shadows.of_event(flow, exposure.word, exposure.happens, chance)
+        return moves.of_event(flow, exposure.word, exposure.happens, chance)
     return _infected_by_rates(shadow, flow, hazard, exposure, classes)
 
 
@@ -307,19 +307,21 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         )
         return tuple((bits.settle_tangent(each, value),) for each in found)  # two rows read each
 
+    each_jumps = tuple(own for layer, own in zip(exposure.contacts, jumps, strict=True) for _ in layer.channels)
+    left = tuple(each for shared in family for each in shared.left)
+    used = Used(each_jumps, left, channels, classes, latent)
+    spent = used.apply(outgoing, flow.value)
+    # Who is infected takes along what is left of the outgoing: today's contacts have been met.
     before = (
         flow.mass,
         *(
             (jnp.zeros_like(hazard) if channel == "children" else rows[susceptible],)
-            for rows, channel in zip(outgoing, channels, strict=True)
+            for rows, channel in zip(spent, channels, strict=True)
         ),
     )
     mass, *rest = shadows.carried(tangent)(
         before, (hazard, shadow.mass, outgoing), (flow.value, exposure, stayed, jumps, family)
     )
-    each_jumps = tuple(own for layer, own in zip(exposure.contacts, jumps, strict=True) for _ in layer.channels)
-    left = tuple(each for shared in family for each in shared.left)
-    used = Used(each_jumps, left, channels, classes, latent) if channels else None
     infecting = frozenset(k for kinds in classes for k in kinds)
     return dataclasses.replace(
         flow,
@@ -328,7 +330,8 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         channels=channels,
         infecting=infecting,
         infectable=frozenset(flow.kinds),
-        used=used,
+        used=used if channels else None,
+        spent=spent if channels else None,
         leaving=None,
     )
 

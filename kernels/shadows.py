@@ -26,10 +26,9 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from lpm.kernels import bits, mean_field, random, ranks, score
+from lpm.kernels import mean_field, random, ranks
 
 Rule = Literal["cavity", "smooth", "straight_through", "gumbel", "mean_field", "score"]
 RULES: tuple[str, ...] = get_args(Rule)
@@ -74,6 +73,7 @@ class Shadow:
         course: see `Typical`.
         arrivals: for each stage of a course, the derivative of having come into it in the latest move, if that was
             `progress`.
+        since: the moves of this step so far (`lpm.kernels.moves`); None for one of a course.
         channels: what each is of, see `Channel`; static.
         infecting: the stages that infect; static.
         infectable: the stages that can be infected; static.
@@ -85,6 +85,7 @@ class Shadow:
     outgoing: tuple[SomeRows, ...]
     course: Typical
     arrivals: Rows | None = None
+    since: tuple[Any, ...] = ()
     channels: tuple[Channel, ...] = dataclasses.field(default=(), metadata={"static": True})
     infecting: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
     infectable: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
@@ -102,9 +103,12 @@ class Flow:
         mass: for each of `kinds`, (n,) float32.
         outgoing: for each channel, for each of `kinds`, (n,) float32.
         used: how the contacts of ghosts were used up by the event, or None.
+        spent: of an infection, for each channel and stage what was left of `outgoing` after it, (n,) float32.
+        draw: of an event, what was drawn (`lpm.kernels.moves.Draw`).
         leaving: () float32, the mean chance of the event; None for an infection.
         share: () float32, of those who leave by it or by another outcome of the same draw, those by it.
         kinds: static.
+        after: how many moves of the step came before it was found; static.
         channels, infecting, infectable, rule: see `Shadow`; static.
     """
 
@@ -119,6 +123,9 @@ class Flow:
     rule: str = dataclasses.field(metadata={"static": True})
     infectable: frozenset[int] = dataclasses.field(default=frozenset(), metadata={"static": True})
     share: jax.Array | float = 1.0
+    spent: tuple[SomeRows, ...] | None = None
+    draw: Any = None
+    after: int = dataclasses.field(default=0, metadata={"static": True})
 
 
 def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:
@@ -270,7 +277,8 @@ def of_kinds(shadow: Shadow, value: jax.Array, kinds: tuple[int, ...]) -> Flow:
     """The derivative of being in one of some stages."""
     mass = () if shadow.rule == "score" else tuple(shadow.mass[k] for k in kinds)
     outgoing = tuple(tuple(rows[k] for k in kinds) for rows in shadow.outgoing)
-    return Flow(value, mass, outgoing, None, jnp.float32(0), kinds, shadow.channels, shadow.infecting, shadow.rule)
+    about = (kinds, shadow.channels, shadow.infecting, shadow.rule)
+    return Flow(value, mass, outgoing, None, jnp.float32(0), *about, after=len(shadow.since))
 
 
 def beside(value: jax.Array, channels: tuple[Channel, ...]) -> list[tuple[jax.Array, bool]]:
@@ -287,107 +295,9 @@ def beside(value: jax.Array, channels: tuple[Channel, ...]) -> list[tuple[jax.Ar
     return [(value, True), *((nobody if each == "children" else value, each == "root") for each in channels)]
 
 
-def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array) -> Flow:
-    """The derivative of an event with the given chance, possible in the stages of `flow`.
-
-    leaving_k = mass_k (event drawn if k is the agent's own stage, else chance) + [k is its own stage] weight d chance
-
-    Args:
-        flow: of the stages in which it is possible.
-        word: (n,) uint32, the draw.
-        happens: (n,) uint8, whether it would happen to the agent in these stages.
-        chance: () or (n,) float32, its probability.
-    """
-    kinds, rule, infecting, happens = flow.kinds, flow.rule, flow.infecting, bits.settle(happens)
-    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(mean_of(chance)))
-    if rule == "mean_field":
-        return dataclasses.replace(flow, mass=tuple(chance * row for row in flow.mass))
-    if rule == "score":
-        own = (flow.value[None] == jnp.array(kinds, flow.value.dtype)[:, None]).any(0)
-        return dataclasses.replace(flow, outgoing=((score.of_events(own, happens, chance),),))
-
-    def tangent(constants: Any, layers: Any, inputs: Any) -> Any:
-        value, word, happens, chance = constants
-        weights = {
-            infects: coupling(rule, happens, chance, word, infects) for infects in {k in infecting for k in kinds}
-        }
-        drawn = happens.astype(jnp.float32)
-
-        def leaving(k: Any, row: Any, stage: Any, root: bool) -> Any:
-            if row is None:
-                return None
-            own = stage == k
-            fresh = weights[k in infecting] * inputs[0] if root else 0
-            return jnp.where(own, drawn * row + fresh, chance * row)
-
-        return tuple(
-            tuple(leaving(k, row, stage, root) for k, row in zip(kinds, rows, strict=True))
-            for rows, (stage, root) in zip(layers, beside(value, flow.channels), strict=True)
-        )
-
-    before = (flow.mass, *flow.outgoing)
-    mass, *outgoing = carried(tangent)(before, (chance,), (flow.value, word, happens, chance))
-    return dataclasses.replace(flow, mass=mass, outgoing=tuple(outgoing))
-
-
 def mean_of(chance: jax.Array) -> jax.Array:
     """The mean over all agents, (), of a chance that is () or (n,)."""
     return ranks.sum(ranks.present(chance).sum()) / ranks.everyone(chance.shape[0]) if chance.ndim else chance
-
-
-def moved(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
-    """The shadow after those who have an event went to a target stage.
-
-    Args:
-        shadow: before.
-        flow: of the event; None for one that depends on no parameter: then all that an agent might be goes along.
-        event: (n,) uint8.
-        target: a stage.
-    """
-    if shadow.rule in ("mean_field", "score"):
-        return _moved_without_ghosts(shadow, flow, event, target)
-    if flow is None:
-        keep = carried(lambda event, rows, _: jax.tree.map(lambda row: jnp.where(event == 1, 0, row), rows))
-        mass, outgoing = keep((shadow.mass, shadow.outgoing), (), event)
-        everywhere = frozenset((k, target) for k in range(len(shadow.mass)))
-        return dataclasses.replace(shadow, mass=mass, outgoing=outgoing, arrivals=None, moves=shadow.moves | everywhere)
-    shadow = widened(shadow, flow)
-    outgoing = shadow.outgoing if flow.used is None else flow.used.apply(shadow.outgoing, flow.value)
-    kinds = flow.kinds
-
-    def tangent(_: Any, rows: Any, leaving: Any) -> Any:
-        return tuple(_shift(stock, out, kinds, target) for stock, out in zip(rows, leaving, strict=True))
-
-    mass, *rest = carried(tangent)((shadow.mass, *outgoing), (flow.mass, *flow.outgoing), ())
-    course = _typically_moved(shadow.course, flow, target)
-    moves = shadow.moves | {(k, target) for k in kinds}
-    return dataclasses.replace(shadow, mass=mass, outgoing=tuple(rest), course=course, arrivals=None, moves=moves)
-
-
-def _moved_without_ghosts(shadow: Shadow, flow: Flow | None, event: jax.Array, target: int) -> Shadow:
-    if shadow.rule == "score":
-        more = () if flow is None else (row for rows in flow.outgoing for row in rows if row is not None)
-        return dataclasses.replace(shadow, mass=(sum(more, start=shadow.mass[0]),), arrivals=None)
-    if flow is None:
-        return dataclasses.replace(shadow, mass=mean_field.sent(shadow.mass, event, target), arrivals=None)
-    return dataclasses.replace(shadow, mass=_shift(shadow.mass, flow.mass, flow.kinds, target), arrivals=None)
-
-
-def _typically_moved(course: Typical, flow: Flow, target: int) -> Typical:
-    if flow.leaving is None:
-        return dataclasses.replace(course, enters=course.enters.at[target].set(1))
-    kinds = np.array(flow.kinds)
-    enters = course.enters.at[target].max(course.enters[kinds].sum() * flow.share)
-    return Typical(enters, course.leaves.at[kinds].set(flow.leaving))
-
-
-def _shift(rows: Any, leaving: Any, kinds: tuple[int, ...], target: int) -> Any:
-    new = list(rows)
-    for k, row in zip(kinds, leaving, strict=True):
-        if k != target and row is not None:
-            new[k] = None if new[k] is None else new[k] - row
-            new[target] = None if new[target] is None else new[target] + row
-    return tuple(new)
 
 
 @jax.custom_jvp

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 import jax
 import jax.numpy as jnp
 
-from lpm.kernels import bits, random, ranks, shadows
+from lpm.kernels import bits, moves, random, ranks, shadows
 from lpm.kernels.bits import settle
 
 
@@ -110,7 +110,7 @@ def event(word: jax.Array, chance: jax.Array | float, among: Indicator) -> Indic
         return Indicator(value)
     happens = random.happens(word, limit)
     probability = chance.astype(jnp.float32) * jnp.float32(2.0**-31) if by_limit else chance
-    return Indicator(value, shadows.of_event(among.shadow, word, happens, probability))
+    return Indicator(value, moves.of_event(among.shadow, word, happens, probability))
 
 
 def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) -> Indicator:
@@ -134,9 +134,9 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
     if among.shadow.rule == "score":
         return Indicator(value, among.shadow)
     if among.shadow.rule == "mean_field":
-        return Indicator(value, shadows.of_event(among.shadow, jnp.zeros_like(ids), taken, count / n))
+        return Indicator(value, moves.of_event(among.shadow, jnp.zeros_like(ids), taken, count / n))
     flow = dataclasses.replace(among.shadow, rule="smooth")  # one more is one of those who were not chosen
-    found = shadows.of_event(flow, jnp.zeros_like(ids), taken, count / n)
+    found = moves.of_event(flow, jnp.zeros_like(ids), taken, count / n)
     return Indicator(value, dataclasses.replace(found, rule=among.shadow.rule))
 
 
@@ -154,7 +154,7 @@ def move(stages: Stages, event: Indicator, target: int) -> Stages:
     if stages.shadow is None:
         return dataclasses.replace(stages, value=value)
     return dataclasses.replace(
-        stages, value=value, shadow=shadows.moved(stages.shadow, event.shadow, event.value, target)
+        stages, value=value, shadow=moves.moved(stages.shadow, event.shadow, event.value, target)
     )
 
 

@@ -119,8 +119,7 @@ def _simulate_here(
         state = _settled(model.init(params, state, key))
 
     def record(moving: State, _: None) -> tuple[State, dict[str, jax.Array]]:
-        after, seen = frame(model, observe, every, params, moving, fixed, key)
-        return _settled(after), seen
+        return frame(model, observe, every, params, moving, fixed, key)
 
     if rule is None:
         moving, seen = lax.scan(record, without_fixed(state), length=steps // every)
@@ -245,7 +244,7 @@ def _settled(state: State) -> State:
     def forget(stages: Any) -> Any:
         if not _is_stages(stages) or stages.shadow is None:
             return stages
-        return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, arrivals=None))
+        return dataclasses.replace(stages, shadow=dataclasses.replace(stages.shadow, arrivals=None, since=()))
 
     return jax.tree.map(forget, state, is_leaf=_is_stages)
 
@@ -269,7 +268,7 @@ def frame(
     def one(moving: State, _: None) -> tuple[State, dict[str, jax.Array]]:
         state, info = model.step(params, dataclasses.replace(moving, fixed=fixed), key)
         seen = {observable.name: observable.function(state, info) for observable in observe}
-        return without_fixed(state), seen
+        return without_fixed(_settled(state)), seen
 
     if every == 1:
         return one(moving, None)

@@ -111,6 +111,7 @@ def layered(
         observables=(
             Observable("incidence", lambda state, info: number(info["infected"]), over="sum"),
             Observable("infectious", infectious),
+            Observable("susceptible", lambda state, info: number(among(state.agents["stage"], 0))),
         ),
     )
 
