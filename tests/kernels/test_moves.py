@@ -56,7 +56,7 @@ def test_totals_are_those_of_an_endless_tree() -> None:
     Fixed seeds. With contacts used up only after the day's recovered had left, transmission came out a quarter too
     small at the end.
     """
-    steps, realizations = 50, 24
+    steps, realizations = 50, 48
     found = jacobian(
         world(AGENTS, 31), PARAMETERS, steps=steps, realizations=realizations, observables=["susceptible"], seed=11
     ).derivatives["susceptible"]
