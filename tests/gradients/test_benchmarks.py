@@ -31,3 +31,11 @@ def test_cost_measures_every_kind_of_run() -> None:
         *(f"layers, {kind}" for kind in ("plain", "primal", "jvp", "ten_jvps", "ten_differences", "gradient")),
         *(f"graph, {kind}" for kind in ("plain", "gradient")),
     ]
+
+
+@pytest.mark.slow
+def test_totals_of_rule_and_edges_stand_beside_the_exact_ones() -> None:
+    lines = small("totals.py").splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"degree {degree}, {name}" for degree in (10, 5) for name in ("cavity", "by_edge")
+    ]

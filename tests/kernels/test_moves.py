@@ -13,7 +13,7 @@ from lpm.settings import Calendar
 from lpm.world import World
 from lpm.worlds import sir
 
-AGENTS, DEGREE, TRANSMISSION, DAYS, INITIAL = 6000, 5, 0.25, 4.0, 0.02
+AGENTS, DEGREE, TRANSMISSION, DAYS, INITIAL = 6000, 10, 0.1, 4.0, 0.03
 PARAMETERS = ("transmission", "infectious_days", "initial")
 
 
@@ -51,21 +51,22 @@ def exact(steps: int) -> np.ndarray:
 
 
 def test_totals_are_those_of_an_endless_tree() -> None:
-    """Who was never infected, by each parameter, within 3 % and four standard errors; on every tenth day before too.
+    """Who was not infected, by each parameter, on every tenth day: within 2 % and three standard errors.
 
-    Fixed seeds. With contacts used up only after the day's recovered had left, transmission came out a quarter too
-    small at the end.
+    Fixed seeds; errors are about 2 %, so that p < 0.01 for all twelve together. Initial cases make an epidemic earlier
+    and hardly larger: 1 % of their largest effect is allowed. Before contacts were used up ahead of the day's moves,
+    transmission came out at 0.88 of it and infectious days at 1.08.
     """
-    steps, realizations = 50, 48
+    steps, realizations = 40, 24
     found = jacobian(
         world(AGENTS, 31), PARAMETERS, steps=steps, realizations=realizations, observables=["susceptible"], seed=11
     ).derivatives["susceptible"]
     mean, error = found.mean(0), found.std(0, ddof=1) / realizations**0.5
     right = AGENTS * exact(steps)
+    allowed = 3 * error + 0.02 * np.abs(right)
+    allowed[2] += 0.01 * np.abs(right[2]).max()
     days = slice(9, None, 10)
-    print(mean[:, days] / right[:, days], error[:, days] / np.abs(right[:, days]))
-    assert (error[:2, -1] < 0.03 * np.abs(right[:2, -1])).all()
-    allowed = 4 * error + 0.03 * np.abs(right)
+    assert (allowed[:2, days] < 0.1 * np.abs(right[:2, days])).all()
     assert (np.abs(mean - right) < allowed)[:, days].all()
 
 
@@ -92,7 +93,7 @@ def infected_last(params, state, key):
 
 
 def test_the_order_of_moves_of_one_morning_changes_no_derivative() -> None:
-    """To rounding. Before, it changed that of the infectious days by a tenth here."""
+    """To rounding, by less than a thousandth; before, whole curves changed by some percent."""
     both = []
     for day in (infected_first, infected_last):
         built = world(600, 32)
