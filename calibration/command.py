@@ -78,6 +78,7 @@ def calibrate(
     from lpm.runner import Interrupted
 
     begun, console = time.perf_counter(), of_ranks(console)
+    say(console, f"lpm {lpm.__version__}, {config}", style="dim")
     if resume and out is None:
         raise InputError("--resume: asked for the directory of the fit to go on with, got none; write --out DIRECTORY")
     with distributed.apart() as ranks:
