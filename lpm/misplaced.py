@@ -42,7 +42,8 @@ def report(document: Document, settings: type | None) -> None:
         document.report((name,), f"unknown key `{name}`; write {write}", key=True)
         del data[name]
     run = data.get("run")
-    for name in [each for each in UNITS if isinstance(run, dict) and each in run]:
+    run = run if isinstance(run, dict) else {}
+    for name in [each for each in UNITS if each in run]:
         del run[name]
         document.report(
             ("run", name),
