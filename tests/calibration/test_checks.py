@@ -12,6 +12,7 @@ from lpm.calibration import checks, page, picture, posterior
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
 from lpm.errors import RunError
+from lpm.settings import Calendar
 from tests.calibration import growth
 
 
@@ -61,6 +62,32 @@ def test_predictive_p_values_are_those_of_ranks() -> None:
     values = np.arange(1.0, 100)
     assert checks._predicted("a", "b", 50.0, values).p == pytest.approx(1.0)
     assert checks._predicted("a", "b", 200.0, values).p == pytest.approx(2 / 100)
+
+
+def test_bands_that_hold_too_much_are_told() -> None:
+    """0.9 ** 44 is just below, 0.9 ** 43 above one in a hundred."""
+    rng = np.random.default_rng(8)
+    for number, level, said in ((44, 1, "wider than they need be"), (43, 0, "100 % of the 43 counts")):
+        found = checks._of_bands(np.ones(number, bool), np.tile(np.arange(number) > 0, (300, 1)))
+        assert (found.level, said in found.text) == (level, True), found
+    assert checks._of_bands(np.arange(200) > 5, rng.random((300, 200)) < 0.9).text.startswith("194 of the 200 counts")
+    assert checks._of_bands(np.arange(100) > 25, rng.random((300, 100)) < 0.9).level == 1
+    # Whole courses lie within their bands or do not: then so may the data.
+    courses = np.repeat(rng.random((300, 1)) < 0.8, 60, axis=1)
+    found = checks._of_bands(np.ones(60, bool), courses)
+    assert found.level == 0
+    assert re.search(r"all of the 60 counts lie within the 90 % bands, as do (7|8)\d % of the data sets", found.text)
+
+
+def test_a_fit_with_a_dispersion_that_is_far_too_large_is_told_of_its_bands() -> None:
+    steps, generator = 60, np.random.default_rng(1)
+    counts = generator.poisson(200 * np.exp(0.02 * np.arange(steps))).astype(np.float64)[:, None]
+    for dispersion, told in ((2.0, True), (1e4, False)):
+        how = {"likelihood": "negative_binomial", "dispersion": dispersion}
+        stream = calibration.Stream("events", growth.EVENTS, np.arange(steps), 1, counts, **how)
+        problem = Problem(growth.world(200.0), Calendar(steps), (growth.FIRST, growth.GROWTH), (stream,))
+        found = checks.check(*fitted(problem), repeats=0)
+        assert told == any("wider than they need be" in each.text for each in found.findings), found.findings
 
 
 @pytest.mark.parametrize(("inside", "level"), [(10, 0), (5, 1), (2, 2)])
