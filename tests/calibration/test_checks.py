@@ -4,6 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -97,12 +98,20 @@ def test_intervals_that_miss_are_told_by_how_unlikely_that_is(inside: int, level
     assert [each.level for each in checks._of_recovery(found, "made")] == [level]
 
 
-def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path) -> None:
+def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = growth.problem()
     problem = dataclasses.replace(problem, world=dataclasses.replace(problem.world, title="<b>a & b</b>"))
     fit, predictive = fitted(problem)
     found = checks.check(fit, predictive, repeats=2, profiled=("growth",))
+    figures: list = []
+    monkeypatch.setattr(plt, "close", figures.append)
     drawn = picture.draw(fit, predictive, tmp_path / "fit.png")
+    monkeypatch.undo()
+    assert not any(axes.get_legend() for axes in figures[0].axes)  # it would lie over what is drawn
+    (legend,) = figures[0].legends
+    assert [each.get_text() for each in legend.get_texts()][2:] == ["median", "observed", "prior", "posterior"]
+    boxes = [legend.get_window_extent(), *(axes.get_tightbbox() for axes in figures[0].axes)]
+    assert not any(boxes[0].overlaps(each) for each in boxes[1:])
     text = page.page(fit, found, drawn, {"Source": "https://example.org", "Config": "a: 1\n"})
     assert text.index("Verdict: believe it") < text.index("<h2>Parameters")
     assert text.count("data:image/png;base64,") == 3
