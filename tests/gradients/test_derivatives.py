@@ -62,7 +62,10 @@ def test_the_transmission_of_every_layer_of_the_city_reaches_infections() -> Non
 
 
 def test_the_cavity_rule_meets_finite_differences_on_a_graph() -> None:
-    """Degree 10, 2000 agents, 96 realizations: slopes within 5 % and chance (p = 0.001 each); smoothing is not."""
+    """Degree 10, 2000 agents, 96 realizations: slopes within 5 % and chance (p = 0.001 each).
+
+    That smoothing does not, `lpm check-gradient` finds in tests/gradients/test_command.py.
+    """
     settings = sir.Settings(agents=2000, transmission=0.03, infectious_days=8, initial=0.02)
     world = sir.build(settings, Calendar(60))
     wanted = {"parameters": ["transmission", "infectious_days"], "observables": ["infectious"], "realizations": 96}
@@ -71,5 +74,3 @@ def test_the_cavity_rule_meets_finite_differences_on_a_graph() -> None:
         assert each.error < 0.05, str(found)
         assert abs(each.slope - 1) < 0.05 + 3.3 * each.error, str(found)
         assert each.cosine > 0.98, str(found)
-    smooth = check_gradient(world, steps=60, rule="smooth", **wanted).comparisons[0]
-    assert smooth.slope > 1.05 + 3.3 * smooth.error, str(smooth)
