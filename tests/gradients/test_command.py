@@ -54,8 +54,7 @@ def run_lpm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_derivatives_that_hold_end_with_status_zero(run_lpm: Lpm) -> None:
-    mixed = ("--set", "settings.contacts={kind: well_mixed}", "--set", "settings.transmission=0.4")
-    done = run_lpm(*SMALL, *mixed, "--agents", "1500", "--realizations", "48")
+    done = run_lpm(*SMALL, "--agents", "1500", "--realizations", "48")
     assert done.status == 0, done.out
     assert "1,500 agents, 30 days, seed 1" in done.out
     assert "transmission  infectious" in done.out
