@@ -35,7 +35,7 @@ test: $(VENV)/.dev lint types unit package  ## lint, types, tests and packaging,
 
 test-all: $(VENV)/.dev lint types  ## the same with the slow tests
 	$(call stage,tests,every test and example and the packaging check)
-	@$(PYTEST) -q -n 2 --dist loadgroup -m ""
+	@$(PYTEST) -q -n 2 --dist worksteal -m ""
 	$(call passed,tests)
 
 lint: $(VENV)/.dev  ## ruff: rules and format
@@ -51,7 +51,7 @@ types: $(VENV)/.dev  ## mypy on lpm, lpm.kernels and lpm.calibration
 
 unit: $(VENV)/.dev  ## the tests but the slow ones, and the docstrings' examples (ARGS="-k name" picks)
 	$(call stage,tests,laws and examples in the docstrings)
-	@$(PYTEST) -q -n 2 $(ARGS)
+	@$(PYTEST) -q -n 2 --dist worksteal $(ARGS)
 	$(call passed,tests)
 
 package: $(VENV)/.dev  ## sdist, wheel from it, installed and tried away from the checkout

@@ -32,6 +32,7 @@ LOUD = 0.5  # chance in the simulations, in posterior deviations
 EDGE = 0.01  # share of the range between two bounds
 DISAGREE, DIVERGENT = 1.05, 0.01  # r hat; share of the draws
 EVEN = 0.3  # of the weights of a flow's draws
+TOO_MANY = 0.01  # chance of so many counts within their bands, below which that is said
 DIED = 0.2  # share of the epidemics simulated at the fit
 
 
@@ -287,8 +288,7 @@ def _of_chance(fit: Fit) -> list[Finding]:
 
 def _of_predictions(fit: Fit, predictive: Predictive, predicted: tuple[Predicted, ...]) -> list[Finding]:
     inside = 100 * posterior.coverage(fit, predictive)
-    number = int((~np.isnan(fit.problem.counts)).sum())
-    found = [Finding(0 if inside >= 75 else 1, f"{inside:.0f} % of the {number:,} counts lie within the 90 % band")]
+    found = [_of_bands(posterior.within(fit, predictive), posterior.within(fit, predictive, of=predictive.counts))]
     for each in predicted:
         if each.p < UNLIKELY:
             text = (
@@ -298,6 +298,33 @@ def _of_predictions(fit: Fit, predictive: Predictive, predicted: tuple[Predicted
             grave = each.statistic == "misfit" and each.observed > GROSS * each.high
             found.append(Finding(2 if grave or inside < 50 else 1, text))
     return found
+
+
+def _of_bands(observed: np.ndarray, predicted: np.ndarray) -> Finding:
+    """Whether as many counts lie within the bands of 90 % as should: nine in ten, of independent counts that are large.
+
+    Counts of one epidemic hang together, and a band about counts near 0 holds more than it says: so bands are called
+    too wide only if hardly a data set that the fit predicts has as many of its counts within them.
+
+    Args:
+        observed: (n,) bool, of the data.
+        predicted: (draws, n) bool, of each data set that the fit predicts.
+    """
+    number, inside = observed.size, int(observed.sum())
+    text = f"{100 * inside / number:.0f} % of the {number:,} counts lie within the 90 % band"
+    if inside < 0.75 * number:
+        return Finding(1, text)
+    if 1 - _binomial_below(inside - 1, number, 0.9) >= TOO_MANY:
+        return Finding(0, text)
+    text = f"{'all' if inside == number else f'{inside:,}'} of the {number:,} counts lie within the 90 % bands"
+    alike = float((1 + (predicted.sum(1) >= inside).sum()) / (1 + len(predicted)))
+    if alike >= TOO_MANY:
+        return Finding(0, f"{text}, as do {100 * alike:.0f} % of the data sets that the fit predicts")
+    return Finding(
+        1,
+        f"{text}: the bands are wider than they need be, as if the data came with more chance than they have; look at "
+        "`dispersion`, at the number of agents, and at parameters that the data hardly constrain",
+    )
 
 
 def _of_recovery(found: Recovery | None, how: str) -> list[Finding]:

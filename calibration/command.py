@@ -44,6 +44,7 @@ from lpm.distributed import Ranks, alone
 from lpm.errors import InputError
 from lpm.provenance import differences, git_commit, versions
 from lpm.terminal import of_ranks, say, timed
+from lpm.trial import check_own
 
 if TYPE_CHECKING:
     from lpm.config import Config
@@ -78,6 +79,7 @@ def calibrate(
     from lpm.runner import Interrupted
 
     begun, console = time.perf_counter(), of_ranks(console)
+    say(console, f"lpm {lpm.__version__}, {config}", style="dim")
     if resume and out is None:
         raise InputError("--resume: asked for the directory of the fit to go on with, got none; write --out DIRECTORY")
     with distributed.apart() as ranks:
@@ -112,6 +114,7 @@ def _problems(chosen: Config, ranks: Ranks, console: Console) -> dict[str, Probl
     from lpm.parts import divided
 
     world = divided(chosen, ranks, lambda line: say(console, line, "dim"))
+    check_own(chosen, world)
     found = {"whole": setup.problem_of(chosen, dataclasses.replace(world, title=chosen.title or world.title))}
     assert chosen.calibrate is not None  # or `problem_of` had raised
     if chosen.calibrate.coarse and chosen.calibrate.method != "ensemble":

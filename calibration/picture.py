@@ -18,6 +18,7 @@ from lpm.calibration.task import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PRIOR = 50_000  # draws of it, of which a narrow posterior's panel shows few
 COLUMNS, PANELS = 4, 24  # of panels in a row; panels at most
@@ -49,7 +50,9 @@ def draw(fit: Fit, predictive: Predictive, path: Path) -> Path:
         drawn = fit.problem.values(posterior.draws(fit, 4000))
         for place, name in enumerate(names):
             _parameter(figure.add_subplot(bottom[divmod(place, COLUMNS)]), name, drawn[:, place], prior[:, place])
-        figure.suptitle(f"{fit.problem.world.title}: fit", fontsize=12, fontweight="bold", x=0.01, ha="left")
+        title = f"{fit.problem.world.title}: fit".removeprefix(": ")
+        figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        _legend(figure)
         figure.savefig(path, dpi=130)
         plt.close(figure)
     return path
@@ -101,6 +104,16 @@ def recovered(found: Recovery, path: Path | IO[bytes]) -> None:
         plt.close(figure)
 
 
+def _legend(figure: Figure) -> None:
+    """One for all panels, below them, where it hides nothing."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    look: dict[str, Any] = {"loc": "outside lower left", "ncols": len(handles), "frameon": False, "fontsize": 8}
+    figure.legend(list(handles.values()), list(handles), **look)
+
+
 def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: int) -> None:
     from lpm import plot
 
@@ -122,7 +135,6 @@ def _stream(axes: Axes, fit: Fit, predictive: Predictive, number: int, region: i
     axes.set_title(f"{title}, {each.labels[region]}" if each.labels else title)
     axes.set_ylim(bottom=0)
     axes.tick_params(axis="x", rotation=30)
-    axes.legend(loc="upper right", frameon=False, fontsize=7)
 
 
 def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> None:
@@ -138,4 +150,3 @@ def _parameter(axes: Axes, name: str, drawn: np.ndarray, prior: np.ndarray) -> N
         axes.stairs(counts / max(counts.max(), 1), edges, fill=True, color=color, alpha=alpha, label=label)
     axes.set_title(name)
     axes.set_yticks([])
-    axes.legend(loc="upper right", frameon=False, fontsize=7)

@@ -121,10 +121,21 @@ def bands(counts: np.ndarray, levels: Sequence[float]) -> np.ndarray:
 
 def coverage(fit: Fit, predictive: Predictive, level: float = 0.9) -> float:
     """Share of the observed counts within the predictive band of that level."""
-    counts = fit.problem.counts
+    return float(within(fit, predictive, level).mean())
+
+
+def within(fit: Fit, predictive: Predictive, level: float = 0.9, of: np.ndarray | None = None) -> np.ndarray:
+    """Which counts lie within the predictive band of that level: (n,) bool, of those that were observed.
+
+    Args:
+        fit, predictive: of the parameters, and what they predict.
+        level: of the bands.
+        of: (..., all counts), others than those observed.
+    """
     low, high = bands(predictive.counts, [0.5 - level / 2, 0.5 + level / 2])
-    good = ~np.isnan(counts)
-    return float(((counts >= low) & (counts <= high))[good].mean())
+    good = ~np.isnan(fit.problem.counts)
+    counts = fit.problem.counts if of is None else of
+    return np.asarray((counts >= low) & (counts <= high))[..., good]
 
 
 @dataclasses.dataclass(frozen=True)

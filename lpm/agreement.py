@@ -28,6 +28,7 @@ class Comparison:
         cosine_error: its standard error.
         verdict: "holds", "off", "cut" (the estimate is zero and the reference is not), "unsure" (the errors are too
             large to tell), "none" (both are zero).
+        missing: why numbers are nan; empty if none is.
     """
 
     parameter: str
@@ -37,6 +38,7 @@ class Comparison:
     cosine: float
     cosine_error: float
     verdict: Verdict
+    missing: str = ""
 
 
 def compare(parameter: str, observable: str, estimate: np.ndarray, reference: np.ndarray) -> Comparison:
@@ -67,9 +69,11 @@ def compare(parameter: str, observable: str, estimate: np.ndarray, reference: np
     left[:m] = np.asarray(estimate, np.float64).reshape(m, -1)
     nothing = functools.partial(Comparison, parameter, observable, np.nan, np.nan, np.nan, np.nan)
     if not right.any():
-        return nothing("unsure" if left.any() else "none")
+        if left.any():
+            return nothing("unsure", "no difference between the runs")
+        return nothing("none", "no effect")
     if not np.isfinite(left).all():
-        return nothing("off")
+        return nothing("off", "the derivative is not a number")
     has = np.arange(n) < m
     # In the last row nothing is left out, in each other one a realization.
     out = np.vstack([np.eye(n), np.zeros(n)])
@@ -86,12 +90,14 @@ def compare(parameter: str, observable: str, estimate: np.ndarray, reference: np
     with np.errstate(divide="ignore", invalid="ignore"):
         slope, error = _jackknife(np.where(size > 0, cross / size, np.nan))
         cosine, cosine_error = _jackknife(np.where((size > 0) & (own > 0), cross / np.sqrt(size * own), np.nan))
+    verdict: Verdict
     if not left.any():
         _, doubt = _jackknife(size)
-        return Comparison(parameter, observable, 0.0, error, 0.0, 0.0, "cut" if size[-1] > 2 * doubt else "unsure")
-    return Comparison(
-        parameter, observable, slope, error, cosine, cosine_error, _verdict(slope, error, cosine, cosine_error, m)
-    )
+        slope, cosine, cosine_error, verdict = 0.0, 0.0, 0.0, "cut" if size[-1] > 2 * doubt else "unsure"
+    else:
+        verdict = _verdict(slope, error, cosine, cosine_error, m)
+    missing = "" if np.isfinite([slope, error, cosine]).all() else "lost in the noise"
+    return Comparison(parameter, observable, slope, error, cosine, cosine_error, verdict, missing)
 
 
 def _jackknife(found: np.ndarray) -> tuple[float, float]:

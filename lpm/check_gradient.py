@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,9 +88,13 @@ def print_check(found: GradientCheck, console: Console) -> None:
     for name in ("slope", "± error", "cosine"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
+    missing = any(each.missing for each in found.comparisons)
+    if missing:
+        table.add_column("")  # why a number is missing
     for each in found.comparisons:
         numbers = (_number(each.slope, 3), _number(each.error, 3), _number(min(each.cosine, 1.0), 4))
-        table.add_row(each.parameter, each.observable, *numbers, Text(each.verdict, style=STYLES[each.verdict]))
+        why = (Text(each.missing, style="dim"),) if missing else ()
+        table.add_row(each.parameter, each.observable, *numbers, Text(each.verdict, style=STYLES[each.verdict]), *why)
     console.print()
     console.print(table)
     console.print(f"rule {found.rule}, {found.realizations} realizations", style="dim", highlight=False)
@@ -135,13 +140,13 @@ def _how_many(found: GradientCheck) -> str:
 
 def _number(value: float, digits: int) -> str:
     if not math.isfinite(value):
-        return ""
+        return "–"
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.1e}"
 
 
 @contextlib.contextmanager
 def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; elsewhere a line for each quarter of the work."""
+    """A bar on a terminal; elsewhere a line for each tenth of the work."""
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -153,16 +158,29 @@ def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=console, expand=True, transient=True) as bars:
         bar = bars.add_task("Compiling", total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total, description="Simulating")
+
+        def advance(done: int, total: int) -> None:
+            if done == 1:  # it compiled: the time that is left is told from the second one on
+                bars.reset(bar, total=total, description="Simulating")
+            bars.update(bar, completed=done)
+
+        yield advance
 
 
 def _lines(console: Console) -> Callable[[int, int], None]:
-    said = 0
+    said, first = 0, 0.0
 
     def line(done: int, total: int) -> None:
-        nonlocal said
-        if 4 * done // total > said:
-            said = 4 * done // total
-            console.print(f"{done:,} of {total:,} simulations", highlight=False)
+        nonlocal said, first
+        if done == 1:
+            first = time.perf_counter()
+        if done in (1, 2, total) or 10 * done // total > said:
+            said = 10 * done // total
+            # The first compiles, so that it says nothing of the others.
+            left = (time.perf_counter() - first) / (done - 1) * (total - done) if done > 1 else None
+            console.print(
+                f"{done:,} of {total:,} realizations, {'compiled' if left is None else f'{left:.0f} s left'}",
+                highlight=False,
+            )
 
     return line

@@ -101,7 +101,7 @@ def _simulate(
     begun = time.perf_counter()
     ignore_until_a_run()
 
-    from lpm import devices, distributed, parts
+    from lpm import devices, distributed, parts, trial
     from lpm.config import described
 
     ranks = distributed.ranks()
@@ -109,6 +109,7 @@ def _simulate(
     use_compilation_cache()
     with timed(console, "Building the world"):
         world = parts.built(chosen, ranks)
+    trial.check_own(chosen, world)
     changed = [key.removeprefix("settings.") for key in overrides if key.startswith(("settings", "model"))]
     if chosen.title:
         world = dataclasses.replace(world, title=f"{chosen.title}; {', '.join(changed)}" if changed else chosen.title)
@@ -207,7 +208,7 @@ def check_gradient(
 
     from lpm import check_gradient as check
     from lpm.config import build_world, load
-    from lpm.trial import agents_setting
+    from lpm.trial import agents_setting, check_own
 
     options = _options(config, settings, agents=agents, steps=steps, seed=seed)
     overrides = [*settings, *(f"{key}={value}" for key, (_, value) in options.items())]
@@ -220,6 +221,7 @@ def check_gradient(
     use_compilation_cache()
     with timed(console, "Building the world"):
         world = build_world(chosen)
+    check_own(chosen, world)
     calendar = chosen.run.calendar
     about = f"{world.agents:,} agents, {calendar.steps:,} days, seed {chosen.run.seed}"
     headline(console, chosen.title or world.title, about)

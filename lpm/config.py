@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lpm import misplaced
 from lpm.builders import Builder, imported, raised_at, said
 from lpm.errors import InputError
 from lpm.fit_settings import CalibrateSection
@@ -133,9 +134,10 @@ def load(path: str | Path = DEFAULT, overrides: Iterable[str] = (), options: Map
             "asked for a mapping with the keys model and run, got an empty file; "
             "write for example `model: lpm.worlds.sir:build`",
         )
-    layout = None if document.data is None else validated(Layout, document, ())
     data = document.data if isinstance(document.data, dict) else {}
     builder = _builder(document, file.parent) if isinstance(data.get("model"), str) else None
+    misplaced.report(document, builder.settings if builder else None)
+    layout = None if document.data is None else validated(Layout, document, ())
     settings = _settings(document, builder) if builder else None
     shortened = any(text.partition("=")[0].strip() in ("run.steps", "run.end") for text in overrides)
     run = _run(document, file.stem, shortened) if data else None

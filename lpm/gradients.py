@@ -179,15 +179,38 @@ def _jacobian(
     progress: Callable[[int, int], None] | None = None,
 ) -> Jacobian:
     """As `jacobian`, for directions that are known to be good, or whose zeros are what is asked about."""
+    one = _of_one(world, directions, steps, seen, seed, method, change, order)
+    if method == "score" and realizations < 2:
+        raise InputError(f"score: asked for at least 2 realizations, got {realizations}; write realizations=2 or more")
+    found = []
+    for realization in range(realizations):  # in turn, so that one is in memory at a time
+        found.append(one(realization))
+        if progress:
+            progress(realization + 1, realizations)
+    return _stacked(found, directions, method)
+
+
+# What is seen in a realization, and its derivatives, by observable.
+One = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+def _of_one(
+    world: World,
+    directions: dict[str, Any],
+    steps: int,
+    seen: tuple[Observable, ...],
+    seed: int,
+    method: Method,
+    change: float | Mapping[str, float] = CHANGE,
+    order: int = 2,
+) -> Callable[[int], One]:
+    """A function that simulates one realization and its derivatives."""
     if method == "differences":
         moved, weights = _moved(world.params, directions, change, order)
     else:
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *directions.values())
-    values: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
-    derivatives: dict[str, list[np.ndarray]] = {each.name: [] for each in seen}
-    if method == "score" and realizations < 2:
-        raise InputError(f"score: asked for at least 2 realizations, got {realizations}; write realizations=2 or more")
-    for realization in range(realizations):  # in turn, so that one is in memory at a time
+
+    def one(realization: int) -> One:
         key = random.key(seed, realization)
         if method == "differences":
             runs = _plain(world.model, seen, steps, moved, world.state, key)
@@ -198,18 +221,23 @@ def _jacobian(
             derivative = dict.fromkeys(value, likelier)
         else:
             value, derivative = _ruled(world.model, seen, steps, method, world.params, stacked, world.state, key)
-        for name in values:
-            values[name].append(np.asarray(value[name], np.float32))
-            derivatives[name].append(np.asarray(derivative[name], np.float32))
-        if progress:
-            progress(realization + 1, realizations)
-    stacked_values = {name: np.stack(parts) for name, parts in values.items()}
-    stacked_derivatives = {name: np.stack(parts) for name, parts in derivatives.items()}
+        names = [each.name for each in seen]
+        return (
+            {name: np.asarray(value[name], np.float32) for name in names},
+            {name: np.asarray(derivative[name], np.float32) for name in names},
+        )
+
+    return one
+
+
+def _stacked(found: list[One], directions: dict[str, Any], method: Method) -> Jacobian:
+    """Realizations one after another."""
+    values, derivatives = (
+        {name: np.stack([each[part][name] for each in found]) for name in found[0][part]} for part in (0, 1)
+    )
     if method == "score":
-        stacked_derivatives = {
-            name: _weighted(stacked_values[name], each) for name, each in stacked_derivatives.items()
-        }
-    return Jacobian(tuple(directions), stacked_values, stacked_derivatives, method)
+        derivatives = {name: _weighted(values[name], each) for name, each in derivatives.items()}
+    return Jacobian(tuple(directions), values, derivatives, method)
 
 
 def check_gradient(
@@ -235,7 +263,7 @@ def check_gradient(
         parameters, observables, seed, change: see `jacobian`; the reference also takes steps of 2h.
         realizations: how many of both, at least 3; errors fall with their square root.
         rule: see `simulate`.
-        progress: called with the simulations done and their number, one of each kind for a realization.
+        progress: called with the realizations done and their number.
 
     Returns:
         the comparisons, with a verdict each. A warning is added where a derivative still grows when nothing happens any
@@ -257,13 +285,16 @@ def check_gradient(
             f"check_gradient: asked for at least {FEWEST} realizations and 4 steps, got {realizations} and {steps}; "
             f"write realizations={max(realizations, FEWEST)}, steps={max(steps, 4)}"
         )
-
-    def told(before: int) -> Callable[[int, int], None]:
-        return lambda done, total: progress(before + done, 2 * total) if progress else None
-
-    both = (world, directions_of(world.params, parameters), steps, _observed(world, observables), realizations, seed)
-    found = _jacobian(*both, rule, progress=told(0))
-    reference = _jacobian(*both, "differences", change, 4, told(realizations))
+    directions = directions_of(world.params, parameters)
+    both = (world, directions, steps, _observed(world, observables), seed)
+    kinds = (_of_one(*both, rule), _of_one(*both, "differences", change, 4))
+    pairs = []
+    for realization in range(realizations):  # both in turn, so that each takes as long as the one before
+        pairs.append(tuple(one(realization) for one in kinds))
+        if progress:
+            progress(realization + 1, realizations)
+    found = _stacked([each[0] for each in pairs], directions, rule)
+    reference = _stacked([each[1] for each in pairs], directions, "differences")
     comparisons, remarks = [], []
     for number, name in enumerate(found.parameters):
         estimates, references = (

@@ -228,6 +228,12 @@ def _bands(axes: Axes, times: np.ndarray, values: np.ndarray) -> None:
 def _tidy(axes: Axes, times: np.ndarray) -> None:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    if axes.dataLim.y0 == axes.dataLim.y1 == 0:  # the panel would look empty, and its scale mean nothing
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 1])
+        axes.text(0.5, 0.5, "0 throughout", transform=axes.transAxes, ha="center", va="center", color="#555555")
+        for line in axes.lines:
+            line.set(clip_on=False, zorder=3, linewidth=2)
     if np.issubdtype(times.dtype, np.datetime64):
         locator = mdates.AutoDateLocator(minticks=3, maxticks=5)
         axes.xaxis.set_major_locator(locator)

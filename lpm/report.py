@@ -83,13 +83,35 @@ def summary(results: xr.Dataset) -> list[Row]:
 def _row(results: xr.Dataset, name: str) -> Row:
     variable = results[name]
     values = everywhere(variable)
-    peak_at = np.nanargmax(np.nan_to_num(np.nanmedian(values, axis=0), nan=-1))
+    middle = np.nan_to_num(np.nanmedian(values, axis=0), nan=-1)
+    peak_at = np.argmax(middle)
+    when = _moment(results["time"].values[peak_at]) if middle[peak_at] else ""  # a median that is 0 has no peak
     return Row(
         name=variable.attrs.get("long_name", name),
         total=_range(np.nansum(values, axis=1)) if is_flow(variable) else "",
         peak=_range(np.nanmax(values, axis=1)),
-        when=_moment(results["time"].values[peak_at]),
+        when=when if np.nan_to_num(values).any() else "never",
     )
+
+
+def nothing_seen(results: xr.Dataset) -> list[str]:
+    """What to say of observables that are 0 throughout, in every realization; nothing if there is none.
+
+    Args:
+        results: from `lpm.open`.
+    """
+    seen = {name: bool(np.nan_to_num(everywhere(results[name])).any()) for name in curves(results)}
+    names = [str(results[name].attrs.get("long_name", name)) for name, any_seen in seen.items() if not any_seen]
+    if not names or not results.sizes["time"]:
+        return []
+    lines = [f"0 throughout{', in all realizations' if results.sizes['realization'] > 1 else ''}: {', '.join(names)}"]
+    flows = [name for name in seen if is_flow(results[name])]
+    if flows and not any(seen[name] for name in flows):
+        lines.append(
+            "Nothing happened in this run. If that was not meant, look at what it begins with, at the rates in its "
+            "settings, and at the number of agents: few agents, or a single seed, may miss what is rare"
+        )
+    return lines
 
 
 def shared(runs: Mapping[str, xr.Dataset]) -> list[str]:

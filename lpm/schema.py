@@ -62,7 +62,7 @@ class RunSection:
     steps: Annotated[int, Number(1, 1_000_000, "days")] | None = None
     seed: Annotated[int, Number(0, 2**64 - 1)] = 0
     realizations: Positive = 1
-    every: Positive = 1
+    every: Annotated[int, Number(1, None, "days")] = 1
     snapshots: Snapshots | None = None
     checkpoint: Checkpoint = Checkpoint()
     out: str = "runs/{name}"

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from lpm.schema_yaml import Document, Path, one_line
+from lpm.schema_yaml import NO_SPACE_IN_TEXT, Document, Path, one_line, spaced
 
 MISSING = dataclasses.MISSING
 _MISMATCH = re.compile(
@@ -131,8 +131,11 @@ def _tell(found: _Found, annotation: Any, document: Document, root: Path) -> Non
     seen = "nothing" if absent else got(document.at(path))
     near = _nearest(document.at(path), at)
     example = f"write {_example(path, at, near)}" if near else f"write for example {_example(path, at, default)}"
+    slip = NO_SPACE_IN_TEXT.match(text) if isinstance(text := document.at(path), str) else None
     if found.kind in ("unexpected_keyword_argument", "extra_forbidden") and found.path:
-        document.report(path, unknown(str(found.path[-1]), _keys(holder), "key"), key=True)
+        document.report(path, unknown_key(str(found.path[-1]), _keys(holder)), key=True)
+    elif found.mismatch and slip and slip["name"] in _keys(at):
+        document.report(path, spaced(text))
     elif found.mismatch:
         document.report(path, f"asked for {described(at)}, got {seen}; {example}")
     else:
@@ -140,6 +143,16 @@ def _tell(found: _Found, annotation: Any, document: Document, root: Path) -> Non
         said = one_line(str(found.error.get("ctx", {}).get("error") or message))
         said = said if re.search("got|unknown", said) else f"got {seen}: {said}"
         document.report(path, said if "write" in said else f"{said}; {example}")
+
+
+def unknown_key(name: str, known: Iterable[str]) -> str:
+    """As `unknown`, of a key, which in braces may be one that wants a space: `{steps:3}` has the key `steps:3`.
+
+    >>> unknown_key("steps:3", ["seed", "steps"])
+    'asked for `name: value`, got `steps:3`; write a space after the colon, `steps: 3`'
+    """
+    slip, known = NO_SPACE_IN_TEXT.match(name), list(known)
+    return spaced(name) if slip and slip["name"] in known else unknown(name, known, "key")
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
@@ -206,6 +219,15 @@ def _keys(annotation: Any) -> list[str]:
     ]
 
 
+def fields_of(annotation: Any) -> list[tuple[str, Any]]:
+    """Names and annotations of the fields that a mapping for this annotation may have; none if they cannot be read."""
+    classes = [each for each in map(_bare, _members(annotation)) if dataclasses.is_dataclass(each)]
+    try:
+        return [(field.name, _hints(each)[field.name]) for each in classes for field in dataclasses.fields(each)]
+    except (NameError, TypeError, KeyError):
+        return []
+
+
 def _inside(annotation: Any, part: str | int) -> tuple[Any, Any]:
     """Annotation and default of a field, an item or an entry; (None, MISSING) if the annotation knows none."""
     for member in map(_bare, _members(annotation)):
@@ -224,6 +246,11 @@ def _inside(annotation: Any, part: str | int) -> tuple[Any, Any]:
 
 
 _WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def _unit(annotation: Any) -> str:
+    """Of a number, if its annotation says it."""
+    return next((each.unit for each in getattr(annotation, "__metadata__", ()) if getattr(each, "unit", "")), "")
 
 
 def described(annotation: Any) -> str:
@@ -250,7 +277,7 @@ def described(annotation: Any) -> str:
     if origin is dict:
         return f"a mapping from names to values, each {described(arguments[1])}"
     if bare in _WORDS:
-        unit = next((each.unit for each in getattr(annotation, "__metadata__", ()) if getattr(each, "unit", "")), "")
+        unit = _unit(annotation)
         return f"{_WORDS[bare]} ({unit})" if unit else _WORDS[bare]
     return "a value" if bare in (Any, None) else f"a value for {getattr(bare, '__name__', bare)}"
 
@@ -267,10 +294,23 @@ def _nearest(value: Any, annotation: Any) -> str | None:
     """
     if isinstance(value, str) and datetime.date in map(_bare, _members(annotation)):
         return _date_meant(value)
+    if isinstance(value, str) and any(_unit(member) == "days" for member in _members(annotation)):
+        return _days_meant(value)
     choices = [typing.get_args(each) for each in map(_bare, _members(annotation)) if typing.get_origin(each) is Literal]
     words = {str(word).lower(): str(word) for each in choices for word in each}
     near = difflib.get_close_matches(value.lower(), words, 1, 0.5) if isinstance(value, str) else []
     return words[near[0]] if near else None
+
+
+def _days_meant(text: str) -> str | None:
+    """A time in another unit, as whole days.
+
+    >>> _days_meant("2 weeks"), _days_meant("month"), _days_meant("1e3")
+    ('14', '30', None)
+    """
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d*)?)?\s*(day|daily|week|month|quarter|year)(?:s|ly)?", text.strip().lower())
+    days = {"day": 1, "daily": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
+    return f"{max(1, round(float(found[1] or 1) * days[found[2]]))}" if found else None
 
 
 def _date_meant(text: str) -> str | None:

@@ -14,6 +14,9 @@ from lpm.errors import InputError
 Path = tuple[str | int, ...]
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTENT = re.compile(r"\s*[^\s#]")  # of a line that is neither empty nor a comment
+_NO_SPACE = re.compile(r"\s*(- )?(?P<name>[A-Za-z_][\w-]*):(?P<value>(?!//)[^\s:#].*?)\s*(\s#.*)?$")
+NO_SPACE_IN_TEXT = re.compile(r"(?P<name>[A-Za-z_]\w*):(?P<value>[^\s:].*)", re.DOTALL)
 _TOO_MANY = 100_000  # values: a few nested aliases would otherwise stand for billions
 _NUMBERS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 
@@ -161,6 +164,10 @@ def _composed(text: str, name: str) -> Any:
         mark = error.problem_mark or error.context_mark
         if error.context_mark and re.search("end of stream|stream end|document end", str(error.problem)):
             mark = error.context_mark
+        slip = _without_space(text.splitlines(), error)
+        if slip:
+            line, column, written = slip
+            raise InputError(f"{name}:{line}:{column} config: {spaced(written)}") from None
         where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise InputError(f"{name}:{where} config: {_syntax(error)}") from None
     except RecursionError:
@@ -169,6 +176,31 @@ def _composed(text: str, name: str) -> Any:
         raise InputError(
             f"{name}:1:1 config: asked for YAML, got {one_line(str(error))}; write `name: value` lines"
         ) from None
+
+
+def _without_space(lines: list[str], error: Any) -> tuple[int, int, str] | None:
+    """Line, column and text of a `name:value` at which YAML stumbled, maybe only on the next line: it read one text."""
+    for mark in (error.context_mark, error.problem_mark):
+        here = min(mark.line, len(lines) - 1) if mark else -1
+        before = next((number for number in range(here - 1, -1, -1) if _CONTENT.match(lines[number])), -1)
+        for number in (here, before):
+            found = _NO_SPACE.match(lines[number]) if number >= 0 else None
+            if found:
+                return number + 1, found.end("name") + 1, found["name"] + ":" + found["value"]
+    return None
+
+
+def spaced(written: str) -> str:
+    """What to say of `name:value`, which YAML takes for one text.
+
+    >>> spaced("agents:3000")
+    'asked for `name: value`, got `agents:3000`; write a space after the colon, `agents: 3000`'
+    """
+    name, _, value = written.partition(":")
+    return (
+        f"asked for `name: value`, got `{one_line(written)[:60]}`; write a space after the colon, "
+        f"`{name}: {one_line(value)[:60]}`"
+    )
 
 
 def _syntax(error: Any) -> str:

@@ -100,6 +100,8 @@ def print_summary(results: Any, console: Console) -> None:
     reached = int((results["committed"] > 0).sum())
     if reached > 1:
         say(console, f"median of {reached:,} realizations (5 % to 95 % of them)", style="dim")
+    for sentence in report.nothing_seen(results):
+        say(console, sentence, style="yellow")
     console.print()
     for sentence in report.observed_beside(results):
         say(console, sentence)

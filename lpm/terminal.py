@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -92,18 +90,14 @@ def fail(error: LpmError, console: Console) -> None:
 
 def unexpected(error: Exception, console: Console) -> None:
     """Print an exception that nobody foresaw: where it was raised and how to see more."""
-    import traceback
+    from lpm import traced
 
-    frames = traceback.extract_tb(error.__traceback__)
-    library = str(Path(__file__).resolve().parent)
-    foreign = (
-        f"{os.sep}site-packages{os.sep}",
-        f"{os.sep}lib{os.sep}python",
-        library,
-        str(Path(library).parent / "kernels"),
-    )
-    own = [frame for frame in frames if not any(part in frame.filename for part in foreign)] or frames
-    where = f"{own[-1].filename}:{own[-1].lineno}"
+    mend = traced.advice(error)
+    if mend:
+        say(console, f"error {mend}")
+        return
+    own = traced.own_frame(error)
+    where = f"{own.filename}:{own.lineno}"
     text = str(error).strip().splitlines() or [""]
     say(console, f"error {where} {type(error).__name__}: {text[0]}")
     say(

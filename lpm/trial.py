@@ -8,8 +8,10 @@ from typing import Any
 import jax
 from jax.tree_util import keystr
 
+from lpm import traced
 from lpm.builders import raised_at
 from lpm.config import Config, build_world, load
+from lpm.distributed import by_itself
 from lpm.engine import frame, without_fixed
 from lpm.errors import InputError
 from lpm.kernels import random
@@ -36,6 +38,23 @@ def tried(config: Config) -> World:
     1000
     """
     world = _small_world(config)
+    check_steps(config, world)
+    return world
+
+
+def check_own(config: Config, world: World) -> None:
+    """`check_steps` of a world that is to be run, if its model is a file of the user's own and in one process."""
+    if config.model.rpartition(":")[0].endswith(".py") and by_itself():
+        check_steps(config, world)
+
+
+def check_steps(config: Config, world: World) -> None:
+    """Trace a step of a config's world.
+
+    Raises:
+        InputError: if a substep or an observable fails, or if a step changes the shape or dtype of an entry of the
+            state.
+    """
     document = dataclasses.replace(config.document, problems=[])
     try:
         problems = _traced(world)
@@ -43,14 +62,14 @@ def tried(config: Config) -> World:
         text, *_ = str(error).strip().splitlines() or ["no text"]
         file = str(getattr(config.builder, "__globals__", {}).get("__file__", ""))
         problems = [
-            f"asked for a model whose steps can be traced (with {world.agents:,} agents), got {type(error).__name__} "
-            f"({text}) {raised_at(error, file)}; mend it there"
+            traced.advice(error, file)
+            or f"asked for a model whose steps can be traced (with {world.agents:,} agents), got "
+            f"{type(error).__name__} ({text}) {raised_at(error, file)}; mend it there"
         ]
     for problem in problems:
         document.report(("model",), problem)
     if document.problems:
         raise InputError(document.problems)
-    return world
 
 
 def agents_setting(settings: Any) -> tuple[str, int | None] | None:
@@ -81,14 +100,14 @@ def _small_world(config: Config) -> World:
 def _traced(world: World) -> list[str]:
     """What a step does not leave as it was, and which observables have not the axes that they declare."""
 
-    def start() -> State:
-        return without_fixed(world.model.init(world.params, world.state, random.key(0)))
+    def start(params: Any) -> State:
+        return without_fixed(world.model.init(params, world.state, random.key(0)))
 
-    def record(moving: State) -> tuple[State, dict[str, jax.Array]]:
-        return frame(world.model, world.observables, 1, world.params, moving, world.state.fixed, random.key(0))
+    def record(params: Any, moving: State) -> tuple[State, dict[str, jax.Array]]:
+        return frame(world.model, world.observables, 1, params, moving, world.state.fixed, random.key(0))
 
-    before = jax.eval_shape(start)
-    after, seen = jax.eval_shape(record, before)
+    before = jax.eval_shape(start, world.params)
+    after, seen = jax.eval_shape(record, world.params, before)
     was, became = _kinds(before), _kinds(after)
     problems = [
         f"asked for steps that leave each entry of the state its dtype and shape, got {name} as {kind} before a step "

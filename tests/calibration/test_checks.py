@@ -4,6 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from lpm.calibration import checks, page, picture, posterior
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
 from lpm.errors import RunError
+from lpm.settings import Calendar
 from tests.calibration import growth
 
 
@@ -63,6 +65,32 @@ def test_predictive_p_values_are_those_of_ranks() -> None:
     assert checks._predicted("a", "b", 200.0, values).p == pytest.approx(2 / 100)
 
 
+def test_bands_that_hold_too_much_are_told() -> None:
+    """0.9 ** 44 is just below, 0.9 ** 43 above one in a hundred."""
+    rng = np.random.default_rng(8)
+    for number, level, said in ((44, 1, "wider than they need be"), (43, 0, "100 % of the 43 counts")):
+        found = checks._of_bands(np.ones(number, bool), np.tile(np.arange(number) > 0, (300, 1)))
+        assert (found.level, said in found.text) == (level, True), found
+    assert checks._of_bands(np.arange(200) > 5, rng.random((300, 200)) < 0.9).text.startswith("194 of the 200 counts")
+    assert checks._of_bands(np.arange(100) > 25, rng.random((300, 100)) < 0.9).level == 1
+    # Whole courses lie within their bands or do not: then so may the data.
+    courses = np.repeat(rng.random((300, 1)) < 0.8, 60, axis=1)
+    found = checks._of_bands(np.ones(60, bool), courses)
+    assert found.level == 0
+    assert re.search(r"all of the 60 counts lie within the 90 % bands, as do (7|8)\d % of the data sets", found.text)
+
+
+def test_a_fit_with_a_dispersion_that_is_far_too_large_is_told_of_its_bands() -> None:
+    steps, generator = 60, np.random.default_rng(1)
+    counts = generator.poisson(200 * np.exp(0.02 * np.arange(steps))).astype(np.float64)[:, None]
+    for dispersion, told in ((2.0, True), (1e4, False)):
+        how = {"likelihood": "negative_binomial", "dispersion": dispersion}
+        stream = calibration.Stream("events", growth.EVENTS, np.arange(steps), 1, counts, **how)
+        problem = Problem(growth.world(200.0), Calendar(steps), (growth.FIRST, growth.GROWTH), (stream,))
+        found = checks.check(*fitted(problem), repeats=0)
+        assert told == any("wider than they need be" in each.text for each in found.findings), found.findings
+
+
 @pytest.mark.parametrize(("inside", "level"), [(10, 0), (5, 1), (2, 2)])
 def test_intervals_that_miss_are_told_by_how_unlikely_that_is(inside: int, level: int) -> None:
     ones, misses = np.ones((10, 1)), np.arange(10)[:, None] >= inside
@@ -70,12 +98,20 @@ def test_intervals_that_miss_are_told_by_how_unlikely_that_is(inside: int, level
     assert [each.level for each in checks._of_recovery(found, "made")] == [level]
 
 
-def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path) -> None:
+def test_the_page_is_one_file_that_asks_nothing_of_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = growth.problem()
     problem = dataclasses.replace(problem, world=dataclasses.replace(problem.world, title="<b>a & b</b>"))
     fit, predictive = fitted(problem)
     found = checks.check(fit, predictive, repeats=2, profiled=("growth",))
+    figures: list = []
+    monkeypatch.setattr(plt, "close", figures.append)
     drawn = picture.draw(fit, predictive, tmp_path / "fit.png")
+    monkeypatch.undo()
+    assert not any(axes.get_legend() for axes in figures[0].axes)  # it would lie over what is drawn
+    (legend,) = figures[0].legends
+    assert [each.get_text() for each in legend.get_texts()][2:] == ["median", "observed", "prior", "posterior"]
+    boxes = [legend.get_window_extent(), *(axes.get_tightbbox() for axes in figures[0].axes)]
+    assert not any(boxes[0].overlaps(each) for each in boxes[1:])
     text = page.page(fit, found, drawn, {"Source": "https://example.org", "Config": "a: 1\n"})
     assert text.index("Verdict: believe it") < text.index("<h2>Parameters")
     assert text.count("data:image/png;base64,") == 3

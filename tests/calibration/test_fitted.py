@@ -113,7 +113,7 @@ def test_a_run_takes_the_fit_and_says_what_is_forecast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three draws for three realizations, in a run that is five days longer than the fit's."""
-    chosen = load("school-influenza-1978")
+    chosen = load("school-influenza-1978", ["calibrate.derivatives=differences"])  # the cheaper ones to compile
     problem = setup.problem_of(chosen, build_world(chosen))
     fit = calibration.fit(problem, realizations=4, starts=1, iterations=2, averages=1)
     predictive = calibration.predict(fit, 12)

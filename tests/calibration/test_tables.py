@@ -152,6 +152,7 @@ def test_a_config_names_its_own_table(
 calibrate:
   parameters: [{name: transmission, low: 0.2, high: 10}]
   data: [{variable: infectious, file: beds.csv, time: day, column: n, likelihood: gaussian}]
+  derivatives: differences
   realizations: 10
   starts: 1
   iterations: 3

@@ -17,7 +17,7 @@ import lpm
 from lpm import Calendar, Observable
 from lpm.errors import InputError
 from lpm.plot import overlaid, overview
-from lpm.report import attack_rate, comparisons, observed_beside, shared, side_by_side, summary
+from lpm.report import attack_rate, comparisons, nothing_seen, observed_beside, shared, side_by_side, summary
 from lpm.series import Series
 from lpm.show import print_summary
 from lpm.store import create
@@ -215,6 +215,29 @@ def test_the_table_says_total_peak_and_what_was_observed(tmp_path: Path) -> None
         "beds taken: peak 27 observed on 2020-02-28, 28 simulated",
     ]
     assert attack_rate(found) is None
+
+
+def test_what_never_happened_is_told_and_drawn_as_a_flat_line(tmp_path: Path, drawn) -> None:
+    found = results(tmp_path, (), 20)
+    for name in ("admissions", "critical"):
+        found[name] = (found[name] * 0).assign_attrs(found[name].attrs)
+    some = xr.DataArray(np.arange(20) == 3, dims="realization")
+    found["critical"] = (found["cases"] * some).assign_attrs(found["critical"].attrs)  # in one realization of twenty
+    whens = {row.name: row.when for row in summary(found)}
+    assert list(whens.values()) == ["never", "2020-02-01", ""]
+    assert nothing_seen(found) == ["0 throughout, in all realizations: new hospital admissions"]
+    panels = {axes.get_title(loc="left"): axes for axes in drawn(found).axes}
+    empty = panels.pop("new hospital admissions, a day")
+    (line,) = empty.lines
+    assert not line.get_ydata().any()
+    assert (empty.get_ylim(), list(empty.get_yticks()), line.get_clip_on()) == ((0, 1), [0, 1], False)
+    assert [text.get_text() for text in empty.texts] == ["0 throughout"]
+    assert not any(axes.texts for axes in panels.values())
+    found["cases"] = (found["cases"] * 0).assign_attrs(found["cases"].attrs)
+    said = io.StringIO()
+    print_summary(found, Console(file=said, width=80))
+    assert "Nothing happened in this run. If that was not meant, look at what it begins with" in said.getvalue()
+    assert nothing_seen(results(tmp_path / "again", ())) == []
 
 
 def test_the_table_fits_80_columns_whatever_the_numbers(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """`lpm check-gradient`: the table, what is said of it, and the exit status."""
 
+import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 from lpm import check_gradient, cli
-from lpm.check_gradient import changes
+from lpm.agreement import compare
+from lpm.check_gradient import changes, print_check
 from lpm.errors import InputError
+from lpm.gradients import GradientCheck
 
 SIR = ("check-gradient", "sir-million", "--set", "settings.initial=0.02", "--steps", "30", "--change", "0.1")
 SMALL = (*SIR, "--parameters", "transmission", "--observables", "infectious")
@@ -104,3 +110,40 @@ def test_changes_are_read_for_all_or_by_name() -> None:
     assert changes("initial=0.3,transmission=0.1", ["initial", "transmission"]) == {"initial": 0.3, "transmission": 0.1}
     with pytest.raises(InputError, match=r"got 'initail=0\.3'"):
         changes("initail=0.3", ["initial"])
+
+
+def test_a_row_without_numbers_says_why() -> None:
+    curve, nothing = np.outer(np.ones(4), np.sin(np.arange(9.0))), np.zeros((4, 9))
+    loud = np.outer([1.0, -1.0, 1.0, -1.0], np.ones(9))  # the product of two realizations is negative in the mean
+    rows = {
+        "right": (curve, curve),
+        "no effect": (nothing, nothing),
+        "no difference between the runs": (curve, nothing),
+        "the derivative is not a number": (curve * np.nan, curve),
+        "lost in the noise": (curve, loud),
+        "lost in the noise, and zero": (nothing, loud),
+    }
+    compared = [compare(name, "cases", estimate, reference) for name, (estimate, reference) in rows.items()]
+    assert [each.missing for each in compared] == ["", *list(rows)[1:5], "lost in the noise"]
+    assert [each.verdict for each in compared] == ["holds", "none", "unsure", "off", "unsure", "unsure"]
+    console = Console(file=io.StringIO(), width=120)
+    print_check(GradientCheck(tuple(compared), (), "cavity", 4), console)
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert re.search(r"^right +cases +1\.000 +0\.000 +1\.0000 +holds *$", said[2])
+    for line, each in zip(said[3:], compared[1:], strict=False):
+        assert re.search(rf" – .*{each.verdict} +{each.missing} *$", line), line
+
+
+def test_a_log_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 103.0, 109.0, 118.0])  # of which the first is after compilation
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    console = Console(file=io.StringIO(), width=120)
+    with check_gradient._progress(console) as report:
+        for done in range(1, 5):
+            report(done, 4)
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "1 of 4 realizations, compiled",
+        "2 of 4 realizations, 6 s left",
+        "3 of 4 realizations, 4 s left",
+        "4 of 4 realizations, 0 s left",
+    ]

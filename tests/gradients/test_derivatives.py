@@ -36,10 +36,11 @@ def test_a_run_with_derivatives_counts_the_same(name: str) -> None:
         np.testing.assert_array_equal(np.asarray(values), np.asarray(other[observable]), err_msg=observable)
 
 
-SLOWLY = [pytest.param(rule, marks=pytest.mark.slow) for rule in ("smooth", "straight_through")]
+# Forwards, mean field is held to its equations in test_rules.py.
+SLOWLY = [pytest.param(rule, marks=pytest.mark.slow) for rule in ("smooth", "straight_through", "mean_field")]
 
 
-@pytest.mark.parametrize("rule", ["cavity", *SLOWLY, "mean_field"])
+@pytest.mark.parametrize("rule", ["cavity", *SLOWLY])
 def test_forward_and_reverse_derivatives_agree(rule: str) -> None:
     world = WORLDS["sir"]
 
@@ -62,7 +63,10 @@ def test_the_transmission_of_every_layer_of_the_city_reaches_infections() -> Non
 
 
 def test_the_cavity_rule_meets_finite_differences_on_a_graph() -> None:
-    """Degree 10, 2000 agents, 96 realizations: slopes within 5 % and chance (p = 0.001 each); smoothing is not."""
+    """Degree 10, 2000 agents, 96 realizations: slopes within 5 % and chance (p = 0.001 each).
+
+    That smoothing does not, `lpm check-gradient` finds in tests/gradients/test_command.py.
+    """
     settings = sir.Settings(agents=2000, transmission=0.03, infectious_days=8, initial=0.02)
     world = sir.build(settings, Calendar(60))
     wanted = {"parameters": ["transmission", "infectious_days"], "observables": ["infectious"], "realizations": 96}
@@ -71,5 +75,3 @@ def test_the_cavity_rule_meets_finite_differences_on_a_graph() -> None:
         assert each.error < 0.05, str(found)
         assert abs(each.slope - 1) < 0.05 + 3.3 * each.error, str(found)
         assert each.cosine > 0.98, str(found)
-    smooth = check_gradient(world, steps=60, rule="smooth", **wanted).comparisons[0]
-    assert smooth.slope > 1.05 + 3.3 * smooth.error, str(smooth)

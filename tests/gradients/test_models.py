@@ -83,6 +83,7 @@ def test_the_market_of_the_page_differentiates_in_both_modes() -> None:
     both_modes_agree(market(), 12)
 
 
+@pytest.mark.slow  # made of what lpm.worlds.sir is made of, which test_derivatives.py takes in both modes
 def test_the_template_differentiates_in_both_modes() -> None:
     both_modes_agree(template(), 12)
 

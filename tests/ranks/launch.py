@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lpm import cli
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("program.py")
 TOO_LONG = 570  # seconds; minutes of them compile on a machine that does other things too
@@ -46,3 +48,20 @@ def on_ranks(count: int, *words: str, program: str = str(PROGRAM), **environment
         command(count, *words, program=program), env=surroundings(**environment), capture_output=True, text=True,
         timeout=TOO_LONG, cwd=ROOT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """`lpm ...` of one process without the time that another one takes to begin.
+
+    Raises:
+        AssertionError: if it does not end well.
+    """
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "argv", ["lpm", *words])
+        patched.setenv("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+        status: object = 0
+        try:
+            cli.main()
+        except SystemExit as leaving:
+            status = leaving.code
+    assert not status, status

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from tests.ranks.launch import on_ranks
+from tests.ranks.launch import in_this_process, on_ranks
 from tests.studies import town
 
 
-def test_a_study_on_two_ranks_has_the_answers_of_one_process(tmp_path: Path) -> None:
+def test_a_study_on_two_ranks_has_the_answers_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However they share it out."""
     study = town.write(tmp_path)
-    words = ("lpm", "study", str(study), "--agents", "600", "--realizations", "1", "--out")
-    for name, count, how in (("1", 1, ()), ("2", 2, ()), ("split", 2, ("--split",))):
-        done = on_ranks(count, *words, str(tmp_path / name), *how)
+    words = ("study", str(study), "--agents", "600", "--realizations", "1", "--out")
+    in_this_process(monkeypatch, *words, str(tmp_path / "1"))
+    for name, how in (("2", ()), ("split", ("--split",))):
+        done = on_ranks(2, "lpm", *words, str(tmp_path / name), *how)
         assert done.returncode == 0, done.stdout + done.stderr
         assert (done.stdout + done.stderr).count("averted") >= 1
         assert ("each rank built its own part" in done.stdout) == (name == "split")
