@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpm.kernels import mean_field, random, ranks
+from lpm.kernels import bits, mean_field, random, ranks
 
 Rule = Literal["cavity", "smooth", "straight_through", "gumbel", "mean_field", "score"]
 RULES: tuple[str, ...] = get_args(Rule)
