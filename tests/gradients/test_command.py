@@ -54,11 +54,11 @@ def run_lpm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_derivatives_that_hold_end_with_status_zero(run_lpm: Lpm) -> None:
-    done = run_lpm(*SMALL, "--agents", "1500", "--realizations", "48")
+    done = run_lpm(*SMALL, "--agents", "1500", "--realizations", "128")
     assert done.status == 0, done.out
     assert "1,500 agents, 30 days, seed 1" in done.out
     assert "transmission  infectious" in done.out
-    assert "rule cavity, 48 realizations" in done.out
+    assert "rule cavity, 128 realizations" in done.out
     assert "holds  1 of 1: slope within 0.05 of 1" in done.out
 
 
