@@ -21,7 +21,7 @@ from jax import lax
 from lpm.kernels import bits, hazards, moves, random, score, shadows
 from lpm.kernels.bits import settle
 from lpm.kernels.shadows import Flow
-from lpm.kernels.stages import Indicator, Stages, check_kinds, event
+from lpm.kernels.stages import Indicator, Stages, check_among, check_kinds, event
 
 LEAST = 1e-30  # temperature, at which every choice is hard
 
@@ -210,6 +210,7 @@ def _drawn(
     function: str, word: jax.Array, chances: jax.Array, among: Indicator, by: Stages | None, certain: bool
 ) -> Outcomes:
     """The draw and its derivative; `certain` if the chances are known to add up to 1, whatever their rounding."""
+    check_among(function, among)
     number, n = chances.shape[0], word.shape[0]
     rows: tuple[tuple[int, ...], ...] = ((), word.shape) if by is None else ((by.kinds,),)
     said = f"(outcomes,) or (outcomes, {n})" if by is None else f"(outcomes, {by.kinds}), one for each stage of `by`"
@@ -278,6 +279,7 @@ def _flows(
         dataclasses.replace(
             flow,
             leaving=leaving_chance,
+            event=True,
             share=lax.stop_gradient(shadows.mean_of(p)) / jnp.maximum(leaving_chance, 1e-12),
         )
         for p in chances

@@ -396,6 +396,15 @@ def entered(before: Stages, after: Stages, course: Course, name: str) -> Indicat
     return Indicator(
         value,
         shadows.Flow(
-            after.value, rows, (), None, None, (course.first(name),), (), after.shadow.infecting, after.shadow.rule
+            after.value,
+            rows,
+            (),
+            None,
+            None,
+            (course.first(name),),
+            (),
+            after.shadow.infecting,
+            after.shadow.rule,
+            event=True,
         ),
     )

@@ -70,7 +70,7 @@ def dwell(stages: Stages, word: jax.Array, hazards: jax.Array, first: int, targe
         return dataclasses.replace(stages, value=after), Indicator(left)
     drawn = _Drawn(value, inside, place, left, word)
     shadow, arrived = _passed(stages.shadow, drawn, hazards, first, target)
-    flow = Flow(after, arrived, (), None, None, (target,), (), shadow.infecting, shadow.rule)
+    flow = Flow(after, arrived, (), None, None, (target,), (), shadow.infecting, shadow.rule, event=True)
     return dataclasses.replace(stages, value=after, shadow=shadow), Indicator(left, flow)
 
 

@@ -333,6 +333,7 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         used=used if channels else None,
         spent=spent if channels else None,
         leaving=None,
+        event=True,
     )
 
 
@@ -350,7 +351,7 @@ def _infected_by_rates(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
         return ((leaves * before[0][0] + jnp.where(own, weight * d_chance, 0),),)
 
     (mass,) = shadows.carried(tangent)((flow.mass,), (hazard, shadow.mass), (flow.value, exposure))
-    return dataclasses.replace(flow, mass=mass, outgoing=(), leaving=None)
+    return dataclasses.replace(flow, mass=mass, outgoing=(), leaving=None, event=True)
 
 
 def _infected_in_expectation(shadow: Shadow, flow: Flow, exposure: Exposure, classes: Classes) -> Flow:
@@ -359,7 +360,7 @@ def _infected_in_expectation(shadow: Shadow, flow: Flow, exposure: Exposure, cla
     if exposure.outside is not None:
         every = jnp.float32(1) if exposure.susceptibility is None else exposure.susceptibility
         hazard = hazard + exposure.outside * every
-    return dataclasses.replace(flow, mass=(flow.mass[0] * probability(hazard),), leaving=None)
+    return dataclasses.replace(flow, mass=(flow.mass[0] * probability(hazard),), leaving=None, event=True)
 
 
 def _hazard_from(mass: Rows, exposure: Exposure, classes: Classes) -> jax.Array:

@@ -81,7 +81,7 @@ def of_event(flow: Flow, word: jax.Array, happens: jax.Array, chance: jax.Array)
         chance: () or (n,) float32, its probability.
     """
     rule, happens = flow.rule, bits.settle(happens)
-    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(mean_of(chance)))
+    flow = dataclasses.replace(flow, leaving=lax.stop_gradient(mean_of(chance)), event=True)
     if rule == "mean_field":
         return dataclasses.replace(flow, mass=tuple(chance * row for row in flow.mass))
     if rule == "score":

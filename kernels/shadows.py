@@ -109,6 +109,7 @@ class Flow:
         share: () float32, of those who leave by it or by another outcome of the same draw, those by it.
         kinds: static.
         after: how many moves of the step came before it was found; static.
+        event: whether it is of an event, not of being in some stages; static.
         channels, infecting, infectable, rule: see `Shadow`; static.
     """
 
@@ -126,6 +127,7 @@ class Flow:
     spent: tuple[SomeRows, ...] | None = None
     draw: Any = None
     after: int = dataclasses.field(default=0, metadata={"static": True})
+    event: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
 def zeros(value: jax.Array, kinds: int, rule: str) -> Shadow:

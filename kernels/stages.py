@@ -82,6 +82,16 @@ def check_kinds(function: str, stages: Stages, *asked: int) -> None:
             )
 
 
+def check_among(function: str, among: Indicator) -> None:
+    """That who can have an event is told by stages, if there are derivatives: those of an event move with it."""
+    if among.shadow is not None and among.shadow.event and among.shadow.rule != "score":
+        raise ValueError(
+            f"{function}: asked for who can have it by their stages, from `among`, got those who have another event of "
+            "the step, which has no derivative; let that one lead to a stage of its own and draw among that, draw both "
+            "outcomes at once with `categorical`, or take derivatives by method='differences'"
+        )
+
+
 def _ranges(kinds: tuple[int, ...]) -> list[tuple[int, int]]:
     """Runs of consecutive numbers, so that a long list of stages costs one comparison."""
     runs: list[tuple[int, int]] = []
@@ -102,6 +112,7 @@ def event(word: jax.Array, chance: jax.Array | float, among: Indicator) -> Indic
             derivative.
         among: who can have it; for a derivative, an indicator made by the function `among`.
     """
+    check_among("event", among)
     chance = jnp.float32(chance) if isinstance(chance, Real) else jnp.asarray(chance)
     by_limit = chance.dtype == jnp.uint32
     limit = jnp.broadcast_to(chance if by_limit else random.threshold(chance), word.shape)
@@ -126,6 +137,7 @@ def chosen(key: random.Key, ids: jax.Array, count: jax.Array, among: Indicator) 
     >>> int(chosen(random.key(3), jnp.arange(10, dtype=jnp.uint32), jnp.float32(4), everybody).value.sum())
     4
     """
+    check_among("chosen", among)
     n = ranks.everyone(ids.shape[0])
     taken = random.chosen(key, ids, n, jnp.round(count))
     value = taken & among.value

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lpm.kernels import random, shadows
+from lpm.kernels.choices import categorical
 from lpm.kernels.random import threshold
 from lpm.kernels.stages import Indicator, Stages, among, event, move, number
 
@@ -108,3 +109,17 @@ def test_a_chance_may_be_a_number(rule):
     np.testing.assert_array_equal(one.value, other.value)
     assert 200 < int(one.value.sum()) < 300
     assert (one.shadow is None) == (rule is None)
+
+
+def test_an_event_among_those_who_have_another_has_no_derivative_and_says_so():
+    ids = jnp.arange(8, dtype=jnp.uint32)
+    word, other = random.words(random.key(1), ids)
+    plain_stages = Stages(jnp.zeros(8, jnp.uint8), 3)
+    both = event(other, 0.5, event(word, 0.5, among(plain_stages, 0)))
+    assert 0 < int(both.value.sum()) < 8
+    carrying = dataclasses.replace(plain_stages, shadow=shadows.zeros(plain_stages.value, 3, "cavity"))
+    first = event(word, 0.5, among(carrying, 0))
+    with pytest.raises(ValueError, match=r"^event: asked for who can have it by their stages.*`categorical`"):
+        event(other, 0.5, first)
+    with pytest.raises(ValueError, match="^categorical: asked for who can have it by their stages"):
+        categorical(other, jnp.array([0.5], jnp.float32), first)
