@@ -121,5 +121,5 @@ def test_an_event_among_those_who_have_another_has_no_derivative_and_says_so():
     first = event(word, 0.5, among(carrying, 0))
     with pytest.raises(ValueError, match=r"^event: asked for who can have it by their stages.*`categorical`"):
         event(other, 0.5, first)
-    with pytest.raises(ValueError, match="^categorical: asked for who can have it by their stages"):
+    with pytest.raises(ValueError, match=r"^categorical: asked for who can have it by their stages"):
         categorical(other, jnp.array([0.5], jnp.float32), first)
