@@ -63,6 +63,7 @@ def test_a_rule_and_differences_see_the_same_runs_and_nearly_the_same_derivative
     assert error < 0.1 * other.mean()
 
 
+@pytest.mark.slow
 def test_directions_in_turn_give_what_they_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = jacobian(WORLD, steps=STEPS, seed=3, observables=["infectious"])
     monkeypatch.setattr(gradients, "MANY", 1)

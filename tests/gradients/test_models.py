@@ -210,7 +210,8 @@ def disease(course: str) -> World:
     )
 
 
-@pytest.mark.parametrize("course", ["competing_risks", pytest.param("dwell", marks=pytest.mark.slow)])
+@pytest.mark.slow  # the derivative of competing risks alone is held in test_primitives.py
+@pytest.mark.parametrize("course", ["competing_risks", "dwell"])
 def test_outcomes_of_a_disease_hold_against_differences(course: str) -> None:
     """96 realizations, seed 2: slopes within 5 % and 4 standard errors (p = 1e-4), cosines as near."""
     found = check_gradient(disease(course), steps=40, realizations=96, seed=2, change={"initial": 0.2})
