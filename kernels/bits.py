@@ -35,8 +35,7 @@ def settle(value: jax.Array) -> jax.Array:
 
 
 def _stored(value: jax.Array) -> jax.Array:
-    first = lax.slice(value, (0,) * value.ndim, (1,) * value.ndim).reshape(())
-    never = (lax.convert_element_type(first, jnp.int32) & 1) > 1
+    never = _never(value)
     if jnp.issubdtype(value.dtype, jnp.floating):  # a conditional costs a copy, but has a derivative in reverse
         return lax.cond(never, jnp.zeros_like, lambda x: x, value)
     return lax.while_loop(lambda carry: carry[0], lambda carry: (carry[0], jnp.zeros_like(carry[1])), (never, value))[1]
@@ -59,7 +58,7 @@ def settle_tangent(value: jax.Array, turn: jax.Array) -> jax.Array:
 def _never(turn: jax.Array) -> jax.Array:
     """False, which XLA does not know: () bool."""
     first = lax.slice(turn, (0,) * turn.ndim, (1,) * turn.ndim).reshape(())
-    return (first & 1) > 1
+    return (lax.convert_element_type(first, jnp.int32) & 1) > 1
 
 
 def evenly(function: Callable[[slice], jax.Array], n: int) -> jax.Array:
