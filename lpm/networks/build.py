@@ -48,7 +48,7 @@ def graph(edges: Edges, *, by_agent: bool | None = None, keep_order: bool = Fals
     >>> from lpm.networks import Edges
     >>> star, order = graph(Edges(4, np.array([1, 1, 1]), np.array([0, 2, 3])))
     >>> order, [row.shape for row in star.rows]
-    (array([0, 2, 3, 1], dtype=int32), [(1, 3), (3, 1)])
+    (array([0, 1, 2, 3], dtype=int32), [(3, 4)])
     """
     n, part = edges.n_agents, building.part()
     if by_agent is None:

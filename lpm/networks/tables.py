@@ -1,7 +1,8 @@
 """Rows of unequal length laid in a few tables: rows of like length share one, so that little is padded.
 
 Fewer tables compile faster, more tables pad less. The two tables whose union pads least are merged, again and again,
-while the padding stays below a share of all entries; tables beyond the most allowed are merged whatever they pad.
+while the padding stays below a share of all entries, or is so little that nobody would notice; tables beyond the most
+allowed are merged whatever they pad.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
+FREE = 1 << 13  # entries of padding that small worlds may have: some microseconds a step, and a third less to compile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,12 @@ def layout(lengths: np.ndarray, *, padding: float, most: int) -> Layout:
 
     Args:
         lengths: (rows,) integer.
-        padding: up to which share of all entries tables are merged for the sake of fewer tables.
+        padding: up to which share of all entries tables are merged for the sake of fewer tables; `FREE` entries are
+            padded in any case.
         most: how many tables there may be beside that of length 0, at most 254; kept to even if it pads more.
 
     >>> layout(np.array([3, 0, 1, 3, 1]), padding=0.1, most=4)
-    Layout(widths=(0, 1, 3), bounds=(0, 1, 3, 5), order=array([1, 2, 4, 0, 3], dtype=int32))
+    Layout(widths=(0, 3), bounds=(0, 1, 5), order=array([1, 0, 2, 3, 4], dtype=int32))
     """
     widths = merged_widths(np.bincount(lengths), padding, most)
     table_of_length = np.searchsorted(widths, np.arange(widths[-1] + 1)).astype(np.uint8)
@@ -55,7 +59,7 @@ def layout(lengths: np.ndarray, *, padding: float, most: int) -> Layout:
 
 def merged_widths(rows: np.ndarray, padding: float, most: int) -> np.ndarray:
     """The tables' widths, increasing, from the number of rows of each length 0, 1, 2, ..."""
-    budget = padding * float(rows @ np.arange(len(rows)))
+    budget = max(padding * float(rows @ np.arange(len(rows))), FREE)
     widths = np.flatnonzero(rows[1:]) + 1
     number = rows[widths]
     while len(widths) > 1:

@@ -7,6 +7,7 @@ import numpy as np
 
 import lpm
 from lpm.calibration import Parameter, Prior, Problem, Stream
+from lpm.kernels import random
 from lpm.settings import Calendar
 from lpm.world import World
 
@@ -20,8 +21,15 @@ def grow(params: Any, state: lpm.State, key: lpm.Key) -> tuple[lpm.State, dict[s
     return state.replace(level=level * jnp.exp(params["growth"])), {"events": events}
 
 
+def shake(params: Any, state: lpm.State, key: lpm.Key) -> tuple[lpm.State, dict[str, Any]]:
+    """Chance: the level goes up or down by 5 % at most."""
+    (drawn,) = random.uniform(random.words(key, state.fixed["id"])[0])
+    return state.replace(level=state.env["level"] * (0.95 + 0.1 * drawn)), {}
+
+
 EVENTS = lpm.Observable("events", lambda state, info: info["events"], over="sum")
 MODEL = lpm.chain(grow=grow)
+CHANCY = lpm.chain(grow=grow, shake=shake)
 FIRST = Parameter("first", ("first",), 0, prior=Prior("lognormal", 20, 20))
 GROWTH = Parameter("growth", ("growth",), -1, 1)
 FRAGILE = Parameter("fragile", ("fragile",), 0, 4)

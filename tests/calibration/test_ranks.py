@@ -10,7 +10,7 @@ import xarray as xr
 from lpm.calibration import problem
 from tests.laws.worlds import WORLDS
 from tests.ranks.launch import in_this_process, on_ranks
-from tests.ranks.program import Z, fitted, seeds, simulations
+from tests.ranks.program import Z, chancy, fit_of, fitted, seeds, simulations
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = (ROOT / "configs" / "school-influenza-1978.yaml").read_text("utf-8").split("calibrate:")[0]
@@ -30,13 +30,21 @@ DIRECT = SECTION.replace("  coarse: 300\n  coarse_realizations: 9\n", "")
 MISTAKE = "  parameters: [{name: transmision, low: 0.2, high: 10}]\n"
 
 
+def test_a_fit_shared_out_is_that_of_one_process(tmp_path: Path) -> None:
+    """To the bits: the estimate, its covariance, its simulations and what is predicted."""
+    done = on_ranks(2, "fit", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    expected = fit_of(chancy())
+    assert np.ptp(expected["curves"], axis=0).max() > 1  # realizations differ, so that their order matters
+    with np.load(tmp_path / "fit.npz") as found:
+        assert set(found) == set(expected)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.slow  # the same of a world that compiles at once stands above
 @pytest.mark.parametrize(
-    ("how", "derivatives"),
-    [
-        ("shared", "differences"),
-        pytest.param("shared", "cavity", marks=pytest.mark.slow),
-        pytest.param("split", "differences", marks=pytest.mark.slow),
-    ],
+    ("how", "derivatives"), [("shared", "differences"), ("shared", "cavity"), ("split", "differences")]
 )
 def test_a_fit_on_two_ranks_is_that_of_one_process(
     how: str, derivatives: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

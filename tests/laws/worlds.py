@@ -1,6 +1,8 @@
 """Small worlds to check the laws on: people pass through every stage within `STEPS` days, on few shapes to compile."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 
 import lpm
 from lpm import Calendar, Observable, State, World
+from lpm.networks import tables
 from lpm.worlds import city, seir, sir
 from lpm.worlds.contacts import Contacts
 from lpm.worlds.disease import Disease
@@ -17,7 +20,18 @@ CALENDAR = Calendar(STEPS)
 FIRST_CASES = 14  # 2 % of the 700 agents of the worlds with one network
 
 
+@contextlib.contextmanager
+def several_tables(free: int = 600) -> Iterator[None]:
+    """Networks have several tables, as those of large worlds do; otherwise small worlds would try one alone."""
+    before, tables.FREE = tables.FREE, free
+    try:
+        yield
+    finally:
+        tables.FREE = before
+
+
 @functools.cache
+@several_tables()
 def sir_on_a_graph() -> World:
     contacts = Contacts("erdos_renyi", mean_degree=6, seed=3)
     return sir.build(sir.Settings(700, contacts, transmission=0.1, infectious_days=5, initial=0.02), CALENDAR)
@@ -31,6 +45,7 @@ def sir_well_mixed() -> World:
 
 
 @functools.cache
+@several_tables()
 def seir_small_world() -> World:
     contacts = Contacts("small_world", mean_degree=8, rewired=0.2, seed=3)
     settings = seir.Settings(703, contacts, 0.2, 2.5, 1.2, infectious_days=4, infectious_deviation=2, initial=0.02)
@@ -47,6 +62,7 @@ CITY = city.Settings(
 
 
 @functools.cache
+@several_tables()
 def small_city() -> World:
     return city.build(CITY, CALENDAR)
 

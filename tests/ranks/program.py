@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import lpm
-from lpm import Calendar, Observable, checkpoint, devices, distributed, partition, parts, store
+from lpm import Calendar, Observable, calibration, checkpoint, devices, distributed, partition, parts, store
 from lpm.calibration import Parameter, Problem, Stream, problem
 from lpm.calibration.problem import Simulator
 from lpm.calibration.sharing import Team
@@ -24,6 +24,7 @@ from lpm.errors import LpmError
 from lpm.kernels import random
 from lpm.runner import Progress
 from lpm.worlds import sir
+from tests.calibration import growth
 from tests.laws.worlds import CALENDAR, STEPS, WORLDS
 from tests.ranks.town import town
 
@@ -143,6 +144,30 @@ def calibrate(out: Path) -> None:
         team.lead(do)
 
 
+def fit(out: Path) -> None:
+    """A fit whose simulations the ranks share out, of a world that compiles at once."""
+    ranks = distributed.ranks()
+    with distributed.apart():
+        team = Team(ranks, {"chancy": chancy()})
+        if ranks.rank:
+            team.serve()
+        else:
+            team.lead(lambda problems: np.savez(out / "fit.npz", **fit_of(problems["chancy"])))
+
+
+def chancy() -> Problem:
+    """Growth with chance in it, by differences."""
+    own = growth.problem()
+    return dataclasses.replace(own, world=dataclasses.replace(own.world, model=growth.CHANCY), rule="differences")
+
+
+def fit_of(problem: Problem) -> dict[str, np.ndarray]:
+    """A short fit, with a number of realizations that two ranks cannot halve, and what it predicts."""
+    found = calibration.fit(problem, realizations=7, starts=2, iterations=3, seed=4)
+    predicted = calibration.predict(found, 11)
+    return {"z": found.z, "covariance": found.covariance, "curves": found.curves, "predicted": predicted.counts}
+
+
 def branch(out: Path, parent: str) -> None:
     """Go on from the middle of another run, with nothing changed."""
     lpm.run(
@@ -225,7 +250,7 @@ def memory(out: Path, agents: str) -> None:
 
 TASKS = {
     each.__name__: each
-    for each in (simulate, spread_out, memory, differentiate, calibrate, branch, disturbed, limited, wrong)
+    for each in (simulate, spread_out, memory, differentiate, calibrate, fit, branch, disturbed, limited, wrong)
 }
 
 if __name__ == "__main__":
