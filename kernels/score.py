@@ -44,5 +44,6 @@ def of_outcomes(possible: jax.Array, drawn: jax.Array, chances: tuple[jax.Array,
     """
     none = 1 - sum(chances[1:], start=chances[0])
     logs = (jnp.where(drawn == j, jnp.log(jnp.clip(p, LEAST, 1)), 0) for j, p in enumerate((*chances, none)))
-    total = ranks.sum(jnp.where(possible, sum(logs, start=jnp.zeros(drawn.shape, jnp.float32)), 0).sum())
+    all_logs = sum(logs, start=jnp.zeros(drawn.shape, jnp.float32))
+    total = ranks.sum(ranks.present(jnp.where(possible, all_logs, 0)).sum())
     return total - lax.stop_gradient(total)

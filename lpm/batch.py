@@ -161,7 +161,12 @@ class Engine:
             self._key_shape(),
         )
         for observable in world.observables:
-            shape = seen[observable.name].shape[1:]
+            shape, dtype = seen[observable.name].shape[1:], seen[observable.name].dtype
+            if not jnp.issubdtype(dtype, jnp.integer) and not jnp.issubdtype(dtype, jnp.floating):
+                raise InputError(
+                    f"observable {observable.name}: asked for numbers, its function returned {dtype}; write for "
+                    "example `.astype(jnp.int32)`, or `.sum()` to count"
+                )
             asked = tuple(len(world.coords[dim]) for dim in observable.dims)
             if shape != asked:
                 raise InputError(

@@ -279,5 +279,6 @@ def frame(
 def _over(values: jax.Array, how: str) -> jax.Array:
     if how == "last":
         return values[-1]
-    total = values.sum(0, dtype=values.dtype)
-    return total if how == "sum" else total.astype(jnp.float32) / values.shape[0]
+    if how == "sum":
+        return values.sum(0, dtype=values.dtype)
+    return values.sum(0, dtype=jnp.float32) / values.shape[0]  # whole numbers of many agents would pass 2^31

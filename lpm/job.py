@@ -16,6 +16,7 @@ from lpm.batch import Engine
 from lpm.checkpoint import Plan
 from lpm.devices import Spread
 from lpm.distributed import Ranks, alone
+from lpm.entries import named_entries
 from lpm.errors import InputError
 from lpm.provenance import checksum, identity, provenance
 from lpm.series import Series
@@ -138,5 +139,10 @@ class Job:
                     f"checkpoints: asked for a multiple of every={every} from {every} to {steps}, got at={step}; "
                     f"write for example {every}"
                 )
+        problems += [
+            f"params {name}: asked for numbers, got a NaN among them; a chance that is no number would count as 0"
+            for name, values in named_entries(self.world.params).items()
+            if np.isnan(np.asarray(values)).any()
+        ]
         if problems:
             raise InputError(problems)

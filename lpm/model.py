@@ -56,8 +56,17 @@ class Model:
         return dataclasses.replace(state, step=state.step + 1), info
 
     def insert(self, *, after: str | None = None, before: str | None = None, **substeps: Substep) -> Model:
-        """A model with further substeps after or before the one named, or at the end."""
+        """A model with further substeps after or before the one named, or at the end.
+
+        Raises:
+            ValueError: for a name that the model has already, an anchor that it has not, or two anchors.
+        """
         names = [name for name, _ in self.substeps]
+        if after is not None and before is not None:
+            raise ValueError(f"insert: asked for one place, got after={after!r} and before={before!r}; leave one out")
+        twice = [name for name in substeps if name in names]
+        if twice:
+            raise ValueError(f"insert: asked for names that the model ({names}) has not, got {twice}; write others")
         anchor = after if after is not None else before
         if anchor is not None and anchor not in names:
             raise ValueError(f"insert: asked for a place beside {anchor!r}, the model has {names}")

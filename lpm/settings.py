@@ -124,3 +124,9 @@ class Mistake:
 
     path: tuple[str | int, ...]
     message: str
+
+
+def refuse(mistakes: list[Mistake]) -> None:
+    """Raise an InputError that lists the mistakes, if there are any; `lpm.config` locates them in a file itself."""
+    if mistakes:
+        raise InputError([f"settings.{'.'.join(map(str, mistake.path))}: {mistake.message}" for mistake in mistakes])

@@ -16,6 +16,8 @@ from lpm.model import Model
 from lpm.observe import Observable, checked
 from lpm.state import State
 
+TAKEN = ("scenario", "realization", "time", "time_bounds", "bound", "committed")  # names that the store has itself
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Share:
@@ -76,6 +78,9 @@ class World:
     def __post_init__(self) -> None:
         checked(self.observables)
         _check_order(self.state.fixed)
+        taken = sorted({each.name for each in self.observables} & {*TAKEN, *self.coords})
+        if taken:
+            raise ValueError(f"world: asked for observables with names of their own, got {taken}; rename them")
         missing = {dim for observable in self.observables for dim in observable.dims} - self.coords.keys()
         if missing:
             raise ValueError(f"world: observables have the dims {sorted(missing)} without labels; add them to `coords`")
@@ -99,8 +104,7 @@ def _check_order(fixed: dict[str, Any]) -> None:
     """Raise if a graph has put the agents in an order of its own, and another network has them in another."""
     found = jax.tree.leaves(fixed, is_leaf=lambda each: isinstance(each, Graph | Households))
     homes = [each for each in found if isinstance(each, Households) and each.most > 1]
-    shapes = [_tables(each) for each in found if isinstance(each, Graph) and each.place is None]
-    orders = {each for each in shapes if len(each) > 1}  # of one table nobody was moved; the same graph may come twice
+    orders = {_order(each) for each in found if isinstance(each, Graph) and each.place is None} - {None}
     if len(orders) > (0 if homes else 1):
         raise InputError(
             "world: asked for networks with the same agent at each position, got a graph that sorts its agents by "
@@ -109,6 +113,15 @@ def _check_order(fixed: dict[str, Any]) -> None:
         )
 
 
-def _tables(graph: Graph) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the tables that have agents."""
-    return tuple(row.shape for row in graph.rows if row.shape[0 if graph.by_agent else 1])
+def _order(graph: Graph) -> object:
+    """What tells one order by degree from another; None of a graph whose agents all have the same degree.
+
+    A small graph has one table whatever its degrees, and moves nobody; what it would do in a larger world counts.
+    """
+    axis = 0 if graph.by_agent else 1
+    shapes = tuple(row.shape for row in graph.rows if row.shape[axis])
+    if len(shapes) > 1:
+        return shapes  # the same graph may come twice
+    nobody = sum(row.shape[axis] for row in graph.rows)
+    padded = any(bool((np.asarray(row) == nobody).any()) for row in graph.rows if row.size)
+    return id(graph.rows[0]) if padded else None

@@ -27,6 +27,15 @@ def test_a_graph_in_an_order_of_its_own_is_refused_beside_another_network(beside
         world(contacts=networks.graph(EDGES)[0], **beside)
 
 
+def test_names_that_the_store_has_itself_are_refused() -> None:
+    first = lpm.initial_state({"x": jnp.zeros(3)})
+    model = lpm.chain(rest=lambda params, state, key: (state, {}))
+    for name in ("time", "committed", "region"):
+        seen = (lpm.Observable(name, lambda state, info: state.step),)
+        with pytest.raises(ValueError, match=f"got \\['{name}'\\]; rename"):
+            lpm.World(model, (), first, seen, coords={"region": ("a", "b")})
+
+
 def test_a_graph_alone_may_have_its_order_and_others_may_be_kept() -> None:
     kept = networks.graph(EDGES, keep_order=True)
     world(contacts=networks.graph(EDGES)[0])

@@ -17,7 +17,6 @@ import numpy as np
 
 from lpm import Observable, State, building, chain, initial_state
 from lpm import interventions as measures
-from lpm.errors import InputError
 from lpm.interventions import Interventions, testing, vaccination
 from lpm.interventions.parting import parting as parting
 from lpm.kernels import confinement, groups, random, strata
@@ -25,7 +24,7 @@ from lpm.kernels.contagion import Infectious, Layer, infections
 from lpm.kernels.course import entered, leave_probabilities, progress
 from lpm.kernels.stages import Indicator, Stages, among, move
 from lpm.populations.population import Population
-from lpm.settings import Calendar, Fraction, Mistake, Number, Rate
+from lpm.settings import Calendar, Fraction, Mistake, Number, Rate, refuse
 from lpm.world import World
 from lpm.worlds.contacts import check_file
 from lpm.worlds.disease import BANDS, FORKS, Disease, DiseaseParams, course, disease_params
@@ -34,6 +33,7 @@ from lpm.worlds.importation import check_imports, few_imports, import_rates
 from lpm.worlds.importation import imports as imports
 from lpm.worlds.schedule import LAYERS, Change, check_schedule, contact_table
 
+MOST_REGIONS = 256 // len(BANDS)  # region and age band of an agent are a byte
 FULL_SIZE = {"new-york-city": 8_804_190}  # census of 2020
 
 
@@ -271,7 +271,7 @@ def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     mistakes = check_schedule(settings.schedule, calendar, ("schedule",))
     mistakes += check_file(settings.people.file, ("people", "file"))
     regions = None if settings.people.file else _region_names()
-    mistakes += check_imports(settings.importation, regions)
+    mistakes += check_imports(settings.importation, calendar, regions)
     mistakes += _check_measures(settings, calendar, regions)
     for name, values in vars(settings.disease).items():
         if isinstance(values, tuple) and len(values) != len(BANDS):
@@ -297,10 +297,13 @@ def build(settings: Settings, calendar: Calendar) -> World:
     >>> world.coords["region"]
     ('Bronx', 'Brooklyn', 'Manhattan', 'Queens', 'Staten Island')
     """
-    _raise(check(settings, calendar))
+    refuse(check(settings, calendar))
     who = population(settings.people)
-    _raise(check_imports(settings.importation, tuple(who.regions)))
-    _raise(_check_measures(settings, calendar, tuple(who.regions)))
+    if len(who.regions) > MOST_REGIONS:
+        asked = f"asked for at most {MOST_REGIONS} regions, got {len(who.regions)}; use larger ones"
+        refuse([Mistake(("people", "file"), asked)])
+    refuse(check_imports(settings.importation, calendar, tuple(who.regions)))
+    refuse(_check_measures(settings, calendar, tuple(who.regions)))
     line = course(settings.disease)
     everybody = int(building.added(len(who)))
     full = everybody if settings.people.file else FULL_SIZE[settings.people.city]
@@ -332,8 +335,3 @@ def build(settings: Settings, calendar: Calendar) -> World:
         cautions=few_imports(imports(settings.importation, calendar).sum() * everybody / full),
         unfollowed=tuple(f"interventions.{path}" for path in done.unfollowed),
     )
-
-
-def _raise(mistakes: list[Mistake]) -> None:
-    if mistakes:
-        raise InputError([f"settings.{'.'.join(map(str, mistake.path))}: {mistake.message}" for mistake in mistakes])

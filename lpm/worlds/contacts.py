@@ -11,7 +11,7 @@ import numpy as np
 
 from lpm import building
 from lpm.kernels import strata
-from lpm.settings import Fraction, Mistake, Number
+from lpm.settings import Fraction, Mistake, Number, refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Contacts:
     Args:
         kind: "erdos_renyi" (every pair alike), "small_world" (a ring with shortcuts), "heavy_tailed" (degrees from a
             power law with exponent 3), "well_mixed" (no network: everybody meets everybody).
-        mean_degree: contacts of each agent; not used if well mixed.
+        mean_degree: contacts of each agent; even for a small world, not used if well mixed.
         rewired: share of a small world's contacts that are shortcuts.
         seed: of the network.
         file: an edge list instead: CSV or parquet with the columns source and target, one row for each pair of
@@ -43,13 +43,40 @@ def check_file(file: str | None, path: tuple[str | int, ...]) -> list[Mistake]:
     return [Mistake(path, f"asked for a file, got {file!r}, which is not there; {advice}")]
 
 
+def check_contacts(contacts: Contacts, agents: int) -> list[Mistake]:
+    """A file that does not exist, or a mean degree that no network of this kind and size has."""
+    if contacts.file is not None or contacts.kind == "well_mixed":
+        return check_file(contacts.file, ("contacts", "file"))
+    mean, of = contacts.mean_degree, f"for {contacts.kind} among {agents} agents"
+    if contacts.kind == "small_world":
+        good, asked = mean % 2 == 0 and 2 <= mean <= agents - 1, f"an even number from 2 to {agents - 1} {of}"
+        advice = f"write {max(2, 2 * round(min(mean, agents - 2) / 2))}"
+    elif contacts.kind == "heavy_tailed":
+        most = (_largest(agents) + 1) / 2
+        good, asked = 1 < mean < most, f"a number above 1 and below {most:g} {of}"
+        advice = "write one of those, or simulate more agents"
+    else:
+        good, asked = mean <= agents - 1, f"at most {agents - 1} {of}"
+        advice = "write fewer contacts, or simulate more agents"
+    return [] if good else [Mistake(("contacts", "mean_degree"), f"asked for {asked}, got {mean:g}; {advice}")]
+
+
+def _largest(agents: int) -> int:
+    """Degree of a heavy-tailed network."""
+    return max(2, min(agents - 1, 1000))
+
+
 def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:
     """The network, and the stable id of the agent that stands at each position.
 
     Args:
         contacts: what kind.
         agents: how many.
+
+    Raises:
+        InputError: for what `check_contacts` finds.
     """
+    refuse(check_contacts(contacts, agents))
     if contacts.file is not None:
         from lpm import networks
 
@@ -63,10 +90,10 @@ def network(contacts: Contacts, agents: int) -> tuple[Any, np.ndarray]:
     from lpm import networks
 
     if contacts.kind == "small_world":
-        edges = networks.small_world(agents, 2 * round(contacts.mean_degree / 2), contacts.rewired, seed=contacts.seed)
+        edges = networks.small_world(agents, int(contacts.mean_degree), contacts.rewired, seed=contacts.seed)
     elif contacts.kind == "heavy_tailed":
-        largest = max(2, min(agents - 1, 1000))
-        degrees = networks.heavy_tailed_degrees(agents, contacts.mean_degree, 3.0, largest, seed=contacts.seed)
+        seed, mean = contacts.seed, contacts.mean_degree
+        degrees = networks.heavy_tailed_degrees(agents, mean, 3.0, _largest(agents), seed=seed)
         edges = networks.given_degrees(degrees, seed=contacts.seed)
     else:
         edges = networks.erdos_renyi(agents, contacts.mean_degree, seed=contacts.seed)

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from lpm.settings import Calendar, Mistake, Number
-from lpm.worlds.schedule import Day
+from lpm.worlds.schedule import Day, check_days
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,14 @@ def import_rates(
     return (alike[:, None] + np.stack(own, axis=1) / population).astype(np.float32)
 
 
-def check_imports(periods: tuple[Importation, ...], regions: tuple[str, ...] | None) -> list[Mistake]:
-    """Unknown regions; none is known yet if `regions` is None."""
-    return [
+def check_imports(
+    periods: tuple[Importation, ...], calendar: Calendar, regions: tuple[str, ...] | None
+) -> list[Mistake]:
+    """Days that make no span of the run, and unknown regions; none is known yet if `regions` is None."""
+    mistakes: list[Mistake] = []
+    for number, each in enumerate(periods):
+        mistakes += check_days(each.from_, each.to, calendar, ("importation", number))
+    return mistakes + [
         Mistake(
             ("importation", number, "region"),
             f"asked for a region ({', '.join(regions or ())}), got {each.region!r}; write one of them",

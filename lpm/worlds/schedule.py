@@ -22,7 +22,8 @@ class Change:
         layer: which one.
         from_: first day, a date or the number of a step.
         contacts: relative to before the epidemic: 1 as usual, 0 none.
-        to: last day; None for until the next change of this layer, or the end.
+        to: last day; None for until the next change of this layer that has none either, or the end. A change with a
+            last day stands for its days alone.
         why: for people, such as the order that was given.
     """
 
@@ -53,26 +54,11 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
     spans: list[tuple[int, int, int | None]] = []
     for number, change in enumerate(changes):
         here = (*path, number)
-        dated = [day for day in (change.from_, change.to) if isinstance(day, datetime.date)]
-        if dated and calendar.start is None:
-            mistakes.append(
-                Mistake(
-                    (*here, "from"),
-                    f"asked for a day's number, as the run has no start, got {dated[0]}; write one, or `run.start`",
-                )
-            )
+        mistakes += check_days(change.from_, change.to, calendar, here)
+        if _undated((change.from_, change.to), calendar):
             continue
         first = calendar.step_of(change.from_)
         last = None if change.to is None else calendar.step_of(change.to)
-        span = f"from {calendar.start or 0} to {calendar.end or calendar.steps - 1}"
-        if first < 0 or (first >= calendar.steps and not calendar.shortened):
-            mistakes.append(
-                Mistake((*here, "from"), f"asked for a day of the run ({span}), got {change.from_}; write one of those")
-            )
-        if last is not None and last < first:
-            mistakes.append(
-                Mistake((*here, "to"), f"asked for a day not before {change.from_}, got {change.to}; write a later one")
-            )
         for other, other_first, other_last in spans:
             same = changes[other].layer == change.layer
             closed = last is not None and other_last is not None and first <= other_last and other_first <= last
@@ -86,3 +72,32 @@ def check_schedule(changes: tuple[Change, ...], calendar: Calendar, path: tuple[
                 )
         spans.append((number, first, last))
     return mistakes
+
+
+def check_days(from_: Day, to: Day | None, calendar: Calendar, path: tuple[str | int, ...]) -> list[Mistake]:
+    """What is wrong with a span of days: dates where the run has none, days outside it, an end before the beginning.
+
+    Args:
+        from_, to: first and last day; None for no last one.
+        calendar: of the run.
+        path: of the entry that has the keys `from` and `to`.
+    """
+    undated = _undated((from_, to), calendar)
+    if undated:
+        asked = f"asked for a day's number, as the run has no start, got {undated[0]}; write one, or `run.start`"
+        return [Mistake((*path, "from"), asked)]
+    mistakes = []
+    first = calendar.step_of(from_)
+    span = f"from {calendar.start or 0} to {calendar.end or calendar.steps - 1}"
+    if first < 0 or (first >= calendar.steps and not calendar.shortened):
+        asked = f"asked for a day of the run ({span}), got {from_}; write one of those"
+        mistakes.append(Mistake((*path, "from"), asked))
+    if to is not None and calendar.step_of(to) < first:
+        asked = f"asked for a day not before {from_}, got {to}; write a later one"
+        mistakes.append(Mistake((*path, "to"), asked))
+    return mistakes
+
+
+def _undated(days: tuple[Day | None, ...], calendar: Calendar) -> list[Day]:
+    """Dates, if the run has none."""
+    return [day for day in days if isinstance(day, datetime.date)] if calendar.start is None else []

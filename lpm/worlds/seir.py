@@ -18,7 +18,7 @@ from lpm.kernels.course import Course, Stage, entered, leave_probabilities, prog
 from lpm.kernels.stages import Stages, among, chosen, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Number, Positive, Rate
 from lpm.world import World
-from lpm.worlds.contacts import Contacts, check_file, network
+from lpm.worlds.contacts import Contacts, check_contacts, network
 
 Deviation = Annotated[float, Number(0, None, "days")]
 
@@ -118,7 +118,7 @@ OBSERVABLES = (
 
 def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     """Mistakes that no single setting shows."""
-    return check_file(settings.contacts.file, ("contacts", "file"))
+    return check_contacts(settings.contacts, settings.agents)
 
 
 def build(settings: Settings, calendar: Calendar) -> World:

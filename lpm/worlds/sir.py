@@ -18,7 +18,7 @@ from lpm.kernels import contagion, random, ranks
 from lpm.kernels.stages import Stages, among, chosen, event, move, number
 from lpm.settings import Calendar, Days, Fraction, Mistake, Positive, Rate
 from lpm.world import World
-from lpm.worlds.contacts import Contacts, check_file, network
+from lpm.worlds.contacts import Contacts, check_contacts, network
 
 SUSCEPTIBLE, INFECTIOUS, RECOVERED = 0, 1, 2
 
@@ -96,7 +96,7 @@ OBSERVABLES = (
 
 def check(settings: Settings, calendar: Calendar) -> list[Mistake]:
     """Mistakes that no single setting shows."""
-    return check_file(settings.contacts.file, ("contacts", "file"))
+    return check_contacts(settings.contacts, settings.agents)
 
 
 def build(settings: Settings, calendar: Calendar) -> World:

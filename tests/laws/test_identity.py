@@ -175,6 +175,26 @@ def test_a_mean_is_over_the_days_of_its_record():
     np.testing.assert_allclose(seen, simulated(world)["infectious"].reshape(-1, 8).mean(1), rtol=1e-6)
 
 
+def test_a_mean_of_whole_numbers_does_not_wrap_around():
+    world = sir_on_a_graph()
+    many = lpm.Observable("many", lambda state, info: jnp.int32(2**30), over="mean")
+    start = (world.model, world.params, world.state, lpm.key(1))
+    seen = lpm.simulate(*start, steps=8, every=8, observe=(many,))[1]["many"]
+    np.testing.assert_array_equal(seen, np.float32(2**30))
+
+
+def test_a_substep_is_inserted_once_and_in_one_place():
+    model, rest = sir_on_a_graph().model, lambda params, state, key: (state, {})
+    (first, _), *_ = model.substeps
+    assert [name for name, _ in model.insert(rest=rest, before=first).substeps][:2] == ["rest", first]
+    with pytest.raises(ValueError, match="asked for names that the model"):
+        model.insert(**{first: rest})
+    with pytest.raises(ValueError, match="asked for one place"):
+        model.insert(rest=rest, before=first, after=first)
+    with pytest.raises(ValueError, match="asked for a place beside 'nobody'"):
+        model.insert(rest=rest, before="nobody")
+
+
 def test_a_simulation_in_two_parts_is_the_whole():
     world = sir_on_a_graph()
     half, _ = lpm.simulate(world.model, world.params, world.state, lpm.key(1), steps=STEPS // 2)

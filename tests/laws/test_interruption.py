@@ -1,5 +1,6 @@
 """A run that fails or is stopped says so, and keeps what it had committed."""
 
+import dataclasses
 import importlib
 
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import lpm
-from lpm import Calendar, Observable, RunError, World
+from lpm import Calendar, InputError, Observable, RunError, World
 from lpm.kernels import random
 from lpm.runner import CHUNK, Interrupted, run
 from lpm.store import open as opened
@@ -23,7 +24,7 @@ def grow(params, state, key):
     """Wealth grows at random, the price follows; at given steps one of them is lost."""
     won = random.bernoulli(key, state.fixed["id"], jnp.float32(0.5))
     wealth = state.agents["wealth"] + won.astype(jnp.float32)
-    lost = params["value"]
+    lost = params["sign"] / params["nothing"]  # 0 / 0, 1 / 0 or -1 / 0
     wealth = wealth.at[17].set(jnp.where(state.step == params["wealth"], lost, wealth[17]))
     price = jnp.where(state.step == params["price"], lost, 1 + won.mean(dtype=jnp.float32))
     return state.replace(wealth=wealth, price=price), {"won": won.sum(dtype=jnp.int32)}
@@ -42,7 +43,8 @@ def spread(state, info):
 
 
 def economy(wealth=NEVER, price=NEVER, spread_at=NEVER, value=np.nan) -> World:
-    params = {"wealth": jnp.int32(wealth), "price": jnp.int32(price), "value": jnp.float32(value)}
+    sign = jnp.sign(jnp.nan_to_num(jnp.float32(value)))
+    params = {"wealth": jnp.int32(wealth), "price": jnp.int32(price), "sign": sign, "nothing": jnp.float32(0)}
     env = {"price": jnp.float32(0), "broken_at": jnp.int32(spread_at + 1)}
     state = lpm.initial_state({"wealth": jnp.zeros(50)}, env)
     observables = (Observable("won", hidden, over="sum"), Observable("spread", spread))
@@ -72,6 +74,20 @@ def test_a_number_that_is_not_finite_stops_the_run_within_a_chunk(entry, at, val
     assert kept.sizes["time"] == at
     healthy = opened(run(economy(), Calendar(RECORDS), tmp_path / "healthy", seed=4, realizations=2))
     np.testing.assert_array_equal(kept["won"].values, healthy["won"].values[:, :, :at])
+
+
+def test_a_parameter_that_is_not_a_number_is_refused_before_the_run(tmp_path):
+    world = dataclasses.replace(economy(), params={**economy().params, "sign": jnp.float32(np.nan)})
+    with pytest.raises(InputError, match=r"^params sign: asked for numbers, got a NaN"):
+        run(world, Calendar(RECORDS), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_observable_that_is_no_number_is_refused_before_the_run(tmp_path):
+    world = dataclasses.replace(economy(), observables=(Observable("rich", lambda state, info: info["won"] > 3),))
+    with pytest.raises(InputError, match="observable rich: asked for numbers, its function returned bool"):
+        run(world, Calendar(RECORDS), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_record_of_several_steps_with_a_fault_within_is_not_committed(tmp_path):

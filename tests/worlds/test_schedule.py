@@ -7,6 +7,7 @@ import pytest
 
 from lpm.settings import Calendar
 from lpm.worlds.city import Importation, imports
+from lpm.worlds.importation import check_imports
 from lpm.worlds.schedule import LAYERS, Change, check_schedule, contact_table
 
 START = datetime.date(2020, 2, 25)
@@ -70,6 +71,20 @@ def test_a_mistake_in_a_schedule_is_located(changes: tuple[Change, ...], where: 
     assert mistake.path == ("schedule", *where)
     assert message in mistake.message
     assert "write" in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("period", "key", "message"),
+    [
+        (Importation(1, day(10)), "from", "asked for a day of the run (from 2020-02-25 to 2020-03-05)"),
+        (Importation(1, 5, 4), "to", "asked for a day not before 5, got 4"),
+        (Importation(1, 0, None, "Queens"), "region", "asked for a region (Bronx), got 'Queens'"),
+    ],
+)
+def test_a_mistake_in_an_importation_is_located(period: Importation, key: str, message: str) -> None:
+    (mistake,) = check_imports((Importation(), period), DATED, ("Bronx",))
+    assert mistake.path == ("importation", 1, key)
+    assert message in mistake.message
 
 
 def test_a_date_needs_a_run_with_one() -> None:

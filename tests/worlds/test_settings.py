@@ -31,6 +31,24 @@ def test_every_field_says_what_it_is(settings: type) -> None:
         assert name in described or any(units), f"{name}: neither described nor with a unit"
 
 
+@pytest.mark.parametrize(
+    ("kind", "mean", "asked"),
+    [
+        ("small_world", 5, "an even number from 2 to 14"),
+        ("small_world", 4.5, "an even number"),
+        ("heavy_tailed", 8, "a number above 1 and below 7.5"),
+        ("erdos_renyi", 15, "at most 14"),
+    ],
+)
+def test_a_mean_degree_that_no_network_has_is_refused(kind: str, mean: float, asked: str) -> None:
+    settings = sir.Settings(15, contacts.Contacts(kind, mean))
+    (mistake,) = sir.check(settings, CALENDAR)
+    assert mistake.path == ("contacts", "mean_degree")
+    assert asked in mistake.message
+    with pytest.raises(InputError, match=r"settings\.contacts\.mean_degree: asked for"):
+        sir.build(settings, CALENDAR)
+
+
 @pytest.mark.parametrize("settings", CLASSES, ids=lambda each: f"{each.__module__}.{each.__name__}")
 def test_defaults_are_within_their_own_bounds(settings: type) -> None:
     hints = typing.get_type_hints(settings, include_extras=True)
