@@ -4,7 +4,7 @@ import networkx
 import numpy as np
 import pytest
 
-from lpm import networks
+from lpm import gradients, networks
 from lpm.clustering import MOST, ClusteredContacts, clustering, warning_of
 from lpm.gradients import check_gradient, jacobian
 from lpm.settings import Calendar
@@ -34,11 +34,20 @@ def test_a_small_world_has_a_derivative() -> None:
     assert any("clustered contacts" in text for text in found.warnings), str(found)
 
 
-def test_a_rule_warns_where_contacts_are_clustered_and_nowhere_else() -> None:
+def test_a_rule_warns_where_contacts_are_clustered_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Begun(Exception):
+        """The runs would begin here."""
+
+    def begin(*_: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(gradients, "_of_one", begin)
     world = small_world(300, 0.1)
-    with pytest.warns(ClusteredContacts, match="off in size by a third .* take lpm.gradients.jacobian"):
+    warned = pytest.warns(ClusteredContacts, match=r"off in size by a third .* take lpm\.gradients\.jacobian")
+    with warned, pytest.raises(Begun):
         jacobian(world, ["transmission"], steps=4)
-    jacobian(world, ["transmission"], steps=4, method="differences")  # warnings are errors in tests
+    with pytest.raises(Begun):  # warnings are errors in tests
+        jacobian(world, ["transmission"], steps=4, method="differences")
     assert warning_of(world.state) is not None
     assert warning_of(small_world(300, 1.0).state) is None
 

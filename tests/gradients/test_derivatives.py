@@ -27,7 +27,7 @@ def simulated(world: lpm.World, params: object, rule: str | None) -> dict[str, j
     )[1]
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", ["sir", "city", pytest.param("seir", marks=pytest.mark.slow)])
 def test_a_run_with_derivatives_counts_the_same(name: str) -> None:
     world = WORLDS[name]
     plain, other = (simulated(world, world.params, rule) for rule in (None, "cavity"))

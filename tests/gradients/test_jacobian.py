@@ -31,7 +31,7 @@ def moved(factor: float) -> Any:
     return sir.Params(rate, WORLD.params.infectious_days, WORLD.params.initial)
 
 
-@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("order", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_differences_are_those_of_runs_with_the_same_draws(order: Any) -> None:
     found = jacobian(
         WORLD,
@@ -51,6 +51,7 @@ def test_differences_are_those_of_runs_with_the_same_draws(order: Any) -> None:
         np.testing.assert_array_equal(found.values["infectious"][realization], infectious(WORLD.params, realization))
 
 
+@pytest.mark.slow  # tests/gradients/test_derivatives.py holds a rule to differences
 def test_a_rule_and_differences_see_the_same_runs_and_nearly_the_same_derivative() -> None:
     """24 realizations, seed 3: within four standard errors (p = 1e-4) and the 5 % that a rule may be off."""
     both = {"steps": STEPS, "realizations": 24, "seed": 3, "observables": ["infectious"]}
@@ -74,15 +75,7 @@ def test_directions_in_turn_give_what_they_give_at_once(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(in_turn.values["infectious"], at_once.values["infectious"])
 
 
-def test_a_direction_of_ones_gives_the_derivative_itself() -> None:
-    ones = jax.tree.map(jnp.zeros_like, WORLD.params)
-    ones = sir.Params(jnp.float32(1), ones.infectious_days, ones.initial)
-    by_name = jacobian(WORLD, ["transmission"], steps=STEPS, seed=3).derivatives["infectious"]
-    itself = jacobian(WORLD, {"rate": ones}, steps=STEPS, seed=3).derivatives["infectious"]
-    np.testing.assert_allclose(itself * float(WORLD.params.transmission), by_name, rtol=1e-4, atol=1e-2)
-
-
-def test_positions_of_an_entry_add_up_to_the_entry() -> None:
+def test_positions_of_an_entry_add_up_to_the_entry_and_directions_may_be_given() -> None:
     """Wealth that grows in three classes at rates of their own: y = 4 sum_k (1 + r_k)^t."""
 
     def grow(params: Any, state: Any, key: Any) -> Any:
@@ -97,6 +90,8 @@ def test_positions_of_an_entry_add_up_to_the_entry() -> None:
     rates, days = np.array([0.1, 0.2, 0.3])[:, None], np.arange(1, 4)
     np.testing.assert_allclose(found[1:], 4 * rates * days * (1 + rates) ** (days - 1), rtol=1e-5)
     np.testing.assert_allclose(found[1:].sum(0), found[0], rtol=1e-5)
+    given = jacobian(world, {"second": {"growth": jnp.array([0, 1, 0], jnp.float32)}}, steps=3).derivatives["total"][0]
+    np.testing.assert_allclose(0.2 * given[0], found[2], rtol=1e-5)
     near = jacobian(world, names, steps=3, method="differences", change=0.1, order=4).derivatives["total"][0]
     np.testing.assert_allclose(near, found, rtol=1e-4)
 
