@@ -4,8 +4,9 @@ python benchmarks/bench_overhead.py [--small]
 
 A shipped config is started by its command, first with an empty cache directory (compiled programs and synthetic
 populations are then made), then some times with what that left; the time is taken when the command says that its first
-day is in the store. Writing is what a run with its store takes longer than the same steps alone, in turns in one
-process, each with its own spread. Results go to benchmarks/results/overhead.json.
+day is in the store, and at its end. The whole command, of all days, is timed alike. Writing is what a run with its
+store takes longer than the same steps alone, in turns in one process, each with its own spread. Results go to
+benchmarks/results/overhead.json.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from lpm.config import build_world, load
 RESULT = Path(__file__).parent / "results" / "overhead.json"
 COMMAND = "from lpm.cli import main; main()"
 CONFIGS = {"sir-million": "settings.agents", "nyc-2020": "settings.people.agents"}  # and its number of agents
-RUNS, SMALL = 5, 20_000
+RUNS, WHOLE, SMALL = 5, 3, 20_000
 
 
-def first_day(config: str, agents: list[str], cache: Path, folder: Path) -> dict[str, float]:
-    """Seconds from the command until its first day is in the store, and until its end, picture drawn."""
-    words = [sys.executable, "-u", "-c", COMMAND, "run", config, "--steps", "1", "--out", str(folder), *agents]
+def command(config: str, options: list[str], cache: Path, folder: Path) -> dict[str, float]:
+    """Seconds from the command until its first record is in the store, and until its end, picture drawn."""
+    words = [sys.executable, "-u", "-c", COMMAND, "run", config, "--out", str(folder), *options]
     environment = os.environ | {"LPM_CACHE_DIR": str(cache)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it each start compiles all libraries anew
-    begun, day = time.perf_counter(), float("nan")
+    begun, day = time.perf_counter(), 0.0
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
-            if re.match(r"\d+ of \d+ steps", line):
+            if not day and re.match(r"\d+ of \d+ steps", line):
                 day = time.perf_counter() - begun
     if process.returncode:
         sys.exit(f"{config} ended with {process.returncode}")
@@ -52,9 +53,14 @@ def start(config: str, agents: list[str], runs: int) -> dict[str, Any]:
     """The command, cold and warm."""
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
-        cold = first_day(config, agents, at / "cache", at / "cold")
-        warm = [first_day(config, agents, at / "cache", at / f"warm-{number}") for number in range(runs)]
-    return {"cold": cold} | {name: spread([each[name] for each in warm]) for name in cold}
+        one_day = [*agents, "--steps", "1"]
+        cold = command(config, one_day, at / "cache", at / "cold")
+        warm = [command(config, one_day, at / "cache", at / f"warm-{number}") for number in range(runs)]
+        whole = [
+            command(config, agents, at / "another", at / f"whole-{number}")["end_s"] for number in range(1 + WHOLE)
+        ]
+    found = {name: spread([each[name] for each in warm]) for name in cold}
+    return {"cold": cold, "whole_cold_s": whole[0], "whole_s": spread(whole[1:])} | found
 
 
 def writing(config: str, agents: list[str], runs: int) -> dict[str, Any]:

@@ -238,16 +238,20 @@ def around(overhead: Results) -> str:
                 seconds(start["first_day_s"]),
                 digits(start["cold"]["first_day_s"]),
                 seconds(start["end_s"]),
+                digits(start["whole_cold_s"]),
+                seconds(start["whole_s"]),
                 seconds(writing["steps_wall_s"]),
                 seconds(writing["run_wall_s"]),
                 digits(run - steps),
             ]
         )
-    head = "config|agents|first day s|cold s|one-day run s|all steps s|the same, stored s|processor s more"
+    head = "config|agents|first day s|cold s|one-day run s|whole run, cold s|whole run s|"
+    head += "all steps s|the same, stored s|processor s more"
     return f"""## Around the steps
 
 From `lpm run CONFIG` until its first day is in the store, once it has run before, and with an empty cache directory
-(*cold*: programs are compiled and the synthetic population is made); a run of one day, its picture drawn. Then all
+(*cold*: programs are compiled and the synthetic population is made); a run of one day, its picture drawn; the same of
+all days of the config. Then all
 days of the config in a warm process, the steps alone and as a run that checks its world, writes daily counts and its
 last checkpoint.
 
