@@ -136,11 +136,10 @@ def _exposure(
             crowds.append(ghosts.Crowd(network, layer.rate * free, tuple(weight * free for weight in weights)))
             continue
         if isinstance(network, groups.Households):
-            rate = gives * layer.rate / (jnp.maximum(groups.household_sizes(network), 2).astype(jnp.float32) - 1)
+            rate = gives * layer.rate / groups.others(groups.household_sizes(network))
         else:
             assert isinstance(network, groups.Groups)
-            each = layer.rate / (jnp.maximum(network.size, 2) - 1).astype(jnp.float32)
-            rate = free * groups.to_members(each, network)
+            rate = free * groups.to_members(layer.rate / groups.others(network.size), network)
         contacts.append(ghosts.Contacts(network, tuple(rate * weight for weight in weights)))
     chance = limit.astype(jnp.float32) * jnp.float32(2.0**-31)
     return ghosts.Exposure(

@@ -101,9 +101,9 @@ def hazard_of(
         return lambda part: rate * weighted([each[part] for each in counts])
     if isinstance(network, groups.Households):
         size = groups.household_sizes(network)
-        return lambda part: rate * weighted([each[part] for each in counts]) / _others(size[part])
+        return lambda part: rate * weighted([each[part] for each in counts]) / groups.others(size[part])
     if isinstance(network, groups.Groups):
-        rates = rate * weighted(counts) / _others(network.size)
+        rates = rate * weighted(counts) / groups.others(network.size)
         if derivative:
             return groups.rates_to_members(rates, network).__getitem__
         rates = bits.settle(jnp.pad(rates, (0, 1)))
@@ -113,10 +113,6 @@ def hazard_of(
         return strata.rates_to_agents(rates, network.strata).__getitem__
     rates = bits.settle(rates.reshape(-1))
     return lambda part: bits.taken(rates, network.strata.code[part].astype(jnp.int32))
-
-
-def _others(size: jax.Array) -> jax.Array:
-    return jnp.maximum(size, 2).astype(jnp.float32) - 1
 
 
 def infections(
@@ -239,11 +235,9 @@ def _exposure(
         if isinstance(layer.network, graph.Graph):
             rate = layer.rate
         elif isinstance(layer.network, groups.Households):
-            rate = layer.rate / (jnp.maximum(groups.household_sizes(layer.network), 2).astype(jnp.float32) - 1)
+            rate = layer.rate / groups.others(groups.household_sizes(layer.network))
         else:
-            rate = groups.rates_to_members(
-                layer.rate / (jnp.maximum(layer.network.size, 2) - 1).astype(jnp.float32), layer.network
-            )
+            rate = groups.rates_to_members(layer.rate / groups.others(layer.network.size), layer.network)
         contacts.append(ghosts.Contacts(layer.network, tuple(rate * weight for weight in weights)))
     # Stored, or each of the many operations on ghosts would draw anew.
     happens = bits.settle(random.happens(word, limit))

@@ -68,6 +68,11 @@ def household_sizes(households: Households) -> jax.Array:
     return households.size.reshape(-1)[: households.agents]
 
 
+def others(size: jax.Array) -> jax.Array:
+    """Whom a member of a group of this size meets, float32; 1 where nobody else is there, as a divisor."""
+    return jnp.maximum(size, 2).astype(jnp.float32) - 1
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Groups:
