@@ -227,10 +227,13 @@ def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None
 
 
 def _check_identity(chosen: Config, folder: Path) -> None:
-    """That what was simulated in a folder was simulated in the same world for the same days."""
+    """That what was simulated in a folder was simulated in the same world for the same days.
+
+    What a fit leaves free, and where its data lie, `Logged` compares; the counts may be others.
+    """
     from lpm.config import described
 
-    now = {name: str(value) for name, value in described(chosen).items()}
+    now = {name: str(value) for name, value in described(chosen).items() if not name.startswith("compare.")}
     now |= {"run.start": str(chosen.run.calendar.start), "run.steps": str(chosen.run.calendar.steps)}
     now |= {"lpm": lpm.__version__}
     path = folder / IDENTITY
