@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.stats
 
 from lpm import calibration
 from lpm.calibration import checks, page, picture, posterior
@@ -145,3 +146,15 @@ def test_a_fit_whose_epidemics_all_die_out_is_told() -> None:
     far = dataclasses.replace(fit, problem=with_counts(problem, 1e6 * problem.counts))
     with pytest.raises(RunError, match="at 20 draws of the fit, got 20 simulations that all died out"):
         calibration.predict(far, 20)
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 10), (0, 3), (1350, 1500), (1300, 1500), (90_200, 100_000)])
+def test_the_chance_of_so_few_of_many_is_a_number(k: int, n: int) -> None:
+    """A thousand counts and more have binomial coefficients beyond a float."""
+    expected = scipy.stats.binom.cdf(k, n, 0.9)
+    np.testing.assert_allclose(checks._binomial_below(k, n, 0.9), expected, rtol=1e-8)
+
+
+def test_bands_of_many_counts_are_looked_at() -> None:
+    observed = np.arange(1500) % 10 > 0
+    assert checks._of_bands(observed, np.ones((20, 1500), bool)).level == 0
