@@ -203,7 +203,7 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
 
 
 def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None:
-    """Picture, page, draws and, last, the file that says that a fit is finished."""
+    """Picture, page, draws, the file that says that a fit is finished and, of what it foresees, a table."""
     fit, predictive, found, sample = whole
     drawn = picture.draw(fit, predictive, folder / PICTURE)
     about = {
@@ -218,8 +218,8 @@ def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None
     }
     told = folder / PAGE
     told.write_text(page.page(fit, found, drawn, {name: text for name, text in about.items() if text}, sample), "utf-8")
-    forecast = hub.write(fit, predictive, folder / FORECAST)
     summary, store = results.write(fit, predictive, found, folder, sample)
+    forecast = hub.write(fit, predictive, folder / FORECAST)
     print_fit(fit, found, console, sample)
     say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}\nPage     {told}")
     if forecast:

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 from lpm import calibration, cli
-from lpm.calibration import results
+from lpm.calibration import hub, results
+from lpm.calibration.command import _write
+from lpm.config import load
 from tests.calibration import growth
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +119,21 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(
     status, _, errors = run(monkeypatch, capsys, *words, "--resume", "--set", "settings.agents=700")
     assert status == 2
     assert "settings.agents: was 763, is 700" in errors
+
+
+def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    predictive = calibration.predict(fit, 20)
+    found = calibration.check(fit, predictive, repeats=0)
+    monkeypatch.setattr(hub, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        _write((fit, predictive, found, None), load("school-influenza-1978", []), tmp_path, Console())
+    assert json.loads((tmp_path / "fit.json").read_text("utf-8"))["z"] == fit.z.tolist()
 
 
 def test_dates_that_do_not_overlap_are_told(
