@@ -151,7 +151,7 @@ def recovered(fit: Fit, repeats: int, seed: int = 0, progress: Callable[[str], N
     def begun(problem: object, **settings: object) -> Fit:
         return method(problem, first=next(generator)[None], **settings)
 
-    return recovery.recover_fit(fit, repeats, method=begun, starts=1, progress=progress)
+    return recovery.recover_fit(fit, repeats, method=begun, progress=progress)
 
 
 def predictive_checks(fit: Fit, predictive: Predictive) -> tuple[Predicted, ...]:

@@ -154,16 +154,16 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
     history = results.History(folder / results.HISTORY, problem.names)
     asked: dict[str, Any] = {
         "realizations": section.realizations,
-        "starts": section.starts,
-        "iterations": section.iterations,
-        "budget": section.budget or math.inf,
         "seed": section.seed,
         "progress": lambda line: say(console, line, "dim"),
-        "record": history.add,
     }
+    if section.method != "ensemble":
+        budget = section.budget or math.inf
+        asked |= {"iterations": section.iterations, "budget": budget, "record": history.add}
+    if section.method == "levenberg_marquardt":
+        asked["starts"] = section.starts
     if section.method == "ensemble":
-        asked |= {"members": section.members, "assimilations": section.assimilations}
-        fit = ensemble.smooth(problem, **asked)
+        fit = ensemble.smooth(problem, members=section.members, assimilations=section.assimilations, **asked)
     elif section.method == "regression" and section.coarse:
         asked |= {each: getattr(section, each) for each in ("points", "coarse_points", "coarse_iterations")}
         fit = regression.coarse_to_fine(problems["sample"], problem, **asked)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ import pytest
 import scipy.stats
 
 from lpm import calibration
-from lpm.calibration import checks, page, picture, posterior
+from lpm.calibration import checks, page, picture, posterior, recovery
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
 from lpm.errors import RunError
@@ -158,3 +159,32 @@ def test_the_chance_of_so_few_of_many_is_a_number(k: int, n: int) -> None:
 def test_bands_of_many_counts_are_looked_at() -> None:
     observed = np.arange(1500) % 10 > 0
     assert checks._of_bands(observed, np.ones((20, 1500), bool)).level == 0
+
+
+@pytest.mark.parametrize("function", [calibration.fit, calibration.smooth, calibration.adam, calibration.reject])
+def test_a_mistyped_setting_is_not_passed_over(function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="realisations"):
+        function(growth.problem(), realisations=4)
+
+
+def test_a_mistyped_setting_of_a_recovery_is_not_passed_over() -> None:
+    fit, _ = fitted(growth.problem())
+    for method in (calibration.fit, calibration.smooth):
+        with pytest.raises(TypeError, match="realisations"):
+            calibration.recover_fit(fit, 1, method=method, realisations=4)
+
+
+def test_known_parameters_are_fitted_by_regression_with_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no number of starts."""
+    fit, _ = fitted(growth.problem())
+    asked: list[set[str]] = []
+
+    def regress(problem: Problem, **settings: object) -> calibration.Fit:
+        asked.append(set(settings))
+        return fit
+
+    monkeypatch.setitem(recovery.METHODS, "regression", regress)
+    fit = dataclasses.replace(fit, method="regression")
+    checks.recovered(fit, 1)
+    calibration.recover_prior(fit, 1)
+    assert asked == [{"realizations", "seed", "first"}, {"realizations", "seed"}]

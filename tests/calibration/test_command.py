@@ -1,5 +1,7 @@
 """`lpm calibrate`: what it prints and writes, and what it says of a section with mistakes."""
 
+import importlib
+import inspect
 import json
 import re
 import sys
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from lpm import calibration, cli
 from lpm.calibration import hub, results
-from lpm.calibration.command import _write
+from lpm.calibration.command import _fitted, _write
 from lpm.config import load
 from tests.calibration import growth
 
@@ -119,6 +121,33 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(
     status, _, errors = run(monkeypatch, capsys, *words, "--resume", "--set", "settings.agents=700")
     assert status == 2
     assert "settings.agents: was 763, is 700" in errors
+
+
+@pytest.mark.parametrize(
+    ("method", "module", "function", "owns"),
+    [
+        ("ensemble", "ensemble", "smooth", {"members", "assimilations"}),
+        ("regression", "regression", "regress", {"points", "iterations", "budget", "record"}),
+        ("levenberg_marquardt", "fitting", "fit", {"starts", "iterations", "budget", "record"}),
+    ],
+)
+def test_a_method_is_given_what_it_takes(
+    method: str, module: str, function: str, owns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Given(Exception):
+        """Stands for the fit."""
+
+    def given(problem: object, **asked: object) -> None:
+        raise Given(asked)
+
+    takes = inspect.signature(getattr(importlib.import_module(f"lpm.calibration.{module}"), function)).parameters
+    monkeypatch.setattr(f"lpm.calibration.{module}.{function}", given)
+    chosen = load("school-influenza-1978", [f"calibrate.method={method}", "calibrate.coarse=null"])
+    with pytest.raises(Given) as raised:
+        _fitted({"whole": growth.problem()}, chosen, tmp_path, Console())
+    asked = raised.value.args[0]
+    assert set(asked) == {"realizations", "seed", "progress"} | owns
+    assert set(asked) <= set(takes)
 
 
 def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
