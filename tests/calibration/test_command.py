@@ -195,3 +195,28 @@ def test_the_tables_carry_labels_and_every_draw() -> None:
     assert found["posterior_predictive"]["events"].sizes["time_events"] == growth.STEPS
     np.testing.assert_array_equal(found["observed_data"]["events"].values[:, 0], fit.problem.counts)
     assert 0.7 <= calibration.coverage(fit, predictive) <= 1
+
+
+def test_arviz_is_given_the_groups_that_it_knows() -> None:
+    pytest.importorskip("arviz", reason="needs ArviZ: pip install 'lpm[bayes]'")
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    predictive = calibration.predict(fit, 30)
+    found = results.to_arviz(fit, predictive)
+    assert set(found.groups()) == {
+        "posterior",
+        "unconstrained_posterior",
+        "posterior_predictive",
+        "observed_data",
+    }
+    drawn = fit.problem.values(predictive.z)
+    np.testing.assert_array_equal(found.posterior["growth"].to_numpy(), drawn[None, :, 1])
+    np.testing.assert_array_equal(found.unconstrained_posterior["first"].to_numpy(), predictive.z[None, :, 0])
+    np.testing.assert_array_equal(found.observed_data["events"].to_numpy(), fit.problem.streams[0].values)
+    np.testing.assert_array_equal(found.posterior_predictive["events"].to_numpy()[0, ..., 0], predictive.counts)
+
+
+def test_without_arviz_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"pip install lpm\[bayes\]"):
+        results.to_arviz(fit, calibration.predict(fit, 5))
