@@ -91,7 +91,7 @@ class Problem:
         """The parameters' values for z."""
         return parameters.values(self.parameters, z)
 
-    def params(self, z: np.ndarray) -> Any:
+    def params(self, z: np.ndarray | jax.Array) -> Any:
         """The world's parameters for z."""
         tree = parameters.to_params(self.parameters, jnp.asarray(z, jnp.float32), self.tree)
         return tree.world
