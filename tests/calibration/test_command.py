@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ import xarray as xr
 from rich.console import Console
 
 from lpm import calibration, cli
-from lpm.calibration import hub, results
+from lpm.calibration import hub, results, setup
 from lpm.calibration.command import _fitted, _write
-from lpm.config import load
+from lpm.config import build_world, load
 from tests.calibration import growth
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +196,17 @@ def test_the_tables_carry_labels_and_every_draw() -> None:
     assert found["posterior_predictive"]["events"].sizes["time_events"] == growth.STEPS
     np.testing.assert_array_equal(found["observed_data"]["events"].values[:, 0], fit.problem.counts)
     assert 0.7 <= calibration.coverage(fit, predictive) <= 1
+
+
+def test_r0_and_its_interval_are_those_of_the_draws() -> None:
+    chosen = load("school-influenza-1978", [])
+    problem = setup.problem_of(chosen, build_world(chosen))
+    assert problem.names[:2] == ("transmission", "infectious_days")
+    z = np.random.default_rng(1).normal(size=(2, 50, problem.size))
+    (row,) = results.derived(SimpleNamespace(problem=problem, z=z[0, 0]), SimpleNamespace(z=z))  # type: ignore[arg-type]
+    of_draws = problem.values(z.reshape(-1, problem.size))[:, :2].prod(1)
+    np.testing.assert_allclose(row.estimate, of_draws[0], rtol=1e-6)
+    np.testing.assert_allclose((row.low, row.high), np.quantile(of_draws, [0.05, 0.95]), rtol=1e-6)
 
 
 def test_arviz_is_given_the_groups_that_it_knows() -> None:
