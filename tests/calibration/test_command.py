@@ -119,6 +119,8 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(
     status, _, errors = run(monkeypatch, capsys, *words)
     assert status == 130
     assert f"lpm calibrate school-influenza-1978 --out {tmp_path / 'fit'} --resume" in " ".join(errors.split())
+    changed = ("--set", "compare.0.label=beds", "--set", "calibrate.iterations=3")  # neither is of the world
+    assert run(monkeypatch, capsys, *words, "--resume", *changed)[0] == 130
     status, _, errors = run(monkeypatch, capsys, *words, "--resume", "--set", "settings.agents=700")
     assert status == 2
     assert "settings.agents: was 763, is 700" in errors
