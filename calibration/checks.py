@@ -151,7 +151,7 @@ def recovered(fit: Fit, repeats: int, seed: int = 0, progress: Callable[[str], N
     def begun(problem: object, **settings: object) -> Fit:
         return method(problem, first=next(generator)[None], **settings)
 
-    return recovery.recover_fit(fit, repeats, method=begun, starts=1, progress=progress)
+    return recovery.recover_fit(fit, repeats, method=begun, progress=progress)
 
 
 def predictive_checks(fit: Fit, predictive: Predictive) -> tuple[Predicted, ...]:
@@ -352,9 +352,11 @@ def _of_recovery(found: Recovery | None, how: str) -> list[Finding]:
 
 
 def _binomial_below(k: int, n: int, p: float) -> float:
-    """P(X <= k) of n tries.
+    """P(X <= k) of n tries, 0 < p < 1.
 
     >>> round(_binomial_below(8, 10, 0.9), 4)
     0.2639
     """
-    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
+    # In logarithms: of some thousand tries the coefficients are beyond what a float holds.
+    ways = (math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1))
+    return math.fsum(math.exp(way + i * math.log(p) + (n - i) * math.log1p(-p)) for i, way in enumerate(ways))

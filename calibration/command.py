@@ -154,16 +154,16 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
     history = results.History(folder / results.HISTORY, problem.names)
     asked: dict[str, Any] = {
         "realizations": section.realizations,
-        "starts": section.starts,
-        "iterations": section.iterations,
-        "budget": section.budget or math.inf,
         "seed": section.seed,
         "progress": lambda line: say(console, line, "dim"),
-        "record": history.add,
     }
+    if section.method != "ensemble":
+        budget = section.budget or math.inf
+        asked |= {"iterations": section.iterations, "budget": budget, "record": history.add}
+    if section.method == "levenberg_marquardt":
+        asked["starts"] = section.starts
     if section.method == "ensemble":
-        asked |= {"members": section.members, "assimilations": section.assimilations}
-        fit = ensemble.smooth(problem, **asked)
+        fit = ensemble.smooth(problem, members=section.members, assimilations=section.assimilations, **asked)
     elif section.method == "regression" and section.coarse:
         asked |= {each: getattr(section, each) for each in ("points", "coarse_points", "coarse_iterations")}
         fit = regression.coarse_to_fine(problems["sample"], problem, **asked)
@@ -203,7 +203,7 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
 
 
 def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None:
-    """Picture, page, draws and, last, the file that says that a fit is finished."""
+    """Picture, page, draws, the file that says that a fit is finished and, of what it foresees, a table."""
     fit, predictive, found, sample = whole
     drawn = picture.draw(fit, predictive, folder / PICTURE)
     about = {
@@ -218,8 +218,8 @@ def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None
     }
     told = folder / PAGE
     told.write_text(page.page(fit, found, drawn, {name: text for name, text in about.items() if text}, sample), "utf-8")
-    forecast = hub.write(fit, predictive, folder / FORECAST)
     summary, store = results.write(fit, predictive, found, folder, sample)
+    forecast = hub.write(fit, predictive, folder / FORECAST)
     print_fit(fit, found, console, sample)
     say(console, f"Fit      {summary}\nDraws    {store}\nPicture  {drawn}\nPage     {told}")
     if forecast:
@@ -227,10 +227,13 @@ def _write(whole: Whole, chosen: Config, folder: Path, console: Console) -> None
 
 
 def _check_identity(chosen: Config, folder: Path) -> None:
-    """That what was simulated in a folder was simulated in the same world for the same days."""
+    """That what was simulated in a folder was simulated in the same world for the same days.
+
+    What a fit leaves free, and where its data lie, `Logged` compares; the counts may be others.
+    """
     from lpm.config import described
 
-    now = {name: str(value) for name, value in described(chosen).items()}
+    now = {name: str(value) for name, value in described(chosen).items() if not name.startswith("compare.")}
     now |= {"run.start": str(chosen.run.calendar.start), "run.steps": str(chosen.run.calendar.steps)}
     now |= {"lpm": lpm.__version__}
     path = folder / IDENTITY

@@ -119,7 +119,6 @@ def smooth(
     realizations: int = 32,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
-    **_: object,
 ) -> Fit:
     """The ensemble smoother as a fit: its members' mean and covariance are the posterior's, normal in z.
 

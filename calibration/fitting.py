@@ -19,7 +19,7 @@ from lpm.calibration.marquardt import LAST, NEAR, descend
 from lpm.calibration.objective import Moments, Weights
 from lpm.calibration.priors import starting_points
 from lpm.calibration.problem import Problem, keys, simulator
-from lpm.calibration.task import Budget, Fit, Row, Sample, Start, Task
+from lpm.calibration.task import Budget, Fit, FromSample, Row, Start, Task
 from lpm.errors import RunError
 
 SCREENED, FEW = 6, 4  # points tried for each start, with so many realizations each
@@ -36,7 +36,7 @@ def fit(
     budget: float = math.inf,
     seed: int = 0,
     first: np.ndarray | None = None,
-    sample: Sample | None = None,
+    sample: FromSample | None = None,
     progress: Callable[[str], None] = lambda _: None,
     record: Callable[[Row], None] = lambda _: None,
 ) -> Fit:
@@ -148,7 +148,7 @@ def coarse_to_fine(
         budget=budget - spent,
         seed=seed,
         first=first[None],
-        sample=Sample(best.jacobians, found.curves, share),
+        sample=FromSample(best.jacobians, found.curves, share),
         progress=progress,
         record=record,
     )

@@ -40,7 +40,7 @@ class Log:
         """What this call gave before, or gives now.
 
         Args:
-            kind: of call, such as "curves".
+            kind: of call and of problem, such as "curves of 3f2a".
             z: point or points.
             words: of the realizations' keys, or whatever else the result depends on.
             compute: simulates.
@@ -96,28 +96,40 @@ def _read(path: Path, asked: dict[str, np.ndarray]) -> Arrays | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Logged:
-    """A `lpm.calibration.problem.Simulator` whose results are kept in a log, and taken from it."""
+    """A `lpm.calibration.problem.Simulator` whose results are kept in a log, and taken from it.
+
+    Args:
+        machine: the simulator.
+        log: its own, or shared with that of another problem.
+        digest: of all that its results depend on besides point and keys; see `lpm.calibration.problem.digest`.
+    """
 
     machine: Any
     log: Log
+    digest: str
 
     @property
     def plan(self) -> Any:
         """Of the simulator."""
         return self.machine.plan
 
+    def _of(self, kind: str, z: np.ndarray, words: np.ndarray, compute: Callable[[], Arrays]) -> Arrays:
+        return self.log.of(f"{kind} of {self.digest}", z, words, compute)
+
     def curves(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """As the simulator's."""
-        return self.log.of("curves", z, np.asarray(keys.words), lambda: (self.machine.curves(z, keys),))[0]
+        return self._of("curves", z, np.asarray(keys.words), lambda: (self.machine.curves(z, keys),))[0]
 
     def tangents(self, z: np.ndarray, keys: random.Key) -> tuple[np.ndarray, np.ndarray]:
         """As the simulator's."""
-        found = self.log.of("tangents", z, np.asarray(keys.words), lambda: self.machine.tangents(z, keys))
+        found = self._of(
+            f"tangents by {self.plan.rule}", z, np.asarray(keys.words), lambda: self.machine.tangents(z, keys)
+        )
         return found[0], found[1]
 
     def at_each(self, z: np.ndarray, keys: random.Key) -> np.ndarray:
         """As the simulator's."""
-        return self.log.of("at each", z, np.asarray(keys.words), lambda: (self.machine.at_each(z, keys),))[0]
+        return self._of("at each", z, np.asarray(keys.words), lambda: (self.machine.at_each(z, keys),))[0]
 
     def pullback(self, z: np.ndarray, keys: random.Key) -> tuple[np.ndarray, Any]:
         """As the simulator's; what comes back is kept too."""
@@ -128,7 +140,7 @@ class Logged:
             pulled.append(back)
             return (curves,)
 
-        curves = self.log.of("forward", z, np.asarray(keys.words), forward)[0]
+        curves = self._of("forward", z, np.asarray(keys.words), forward)[0]
 
         def back(cotangents: np.ndarray) -> np.ndarray:
             def compute() -> Arrays:
@@ -136,6 +148,6 @@ class Logged:
                     forward()
                 return (pulled[0](cotangents),)
 
-            return self.log.of("back", z, np.asarray(cotangents, np.float64), compute)[0]
+            return self._of(f"back by {self.plan.rule}", z, np.asarray(cotangents, np.float64), compute)[0]
 
         return curves, back

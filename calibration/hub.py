@@ -18,6 +18,7 @@ from lpm.calibration.observation import Stream
 from lpm.calibration.posterior import Predictive, bands
 from lpm.calibration.problem import of_streams
 from lpm.calibration.task import Fit
+from lpm.world import World
 
 COLUMNS = (
     "reference_date",
@@ -66,8 +67,7 @@ def rows(fit: Fit, predictive: Predictive) -> Iterator[tuple[object, ...]]:
         quantiles = bands(counts, LEVELS)
         for horizon, time in enumerate(which, 1):
             for cell in range(stream.values.shape[1]):
-                label = stream.labels[cell].split(", ") if stream.labels else []
-                own = dict(zip(stream.dims, label, strict=True))
+                own = labels(fit.problem.world, stream, cell)
                 place = own.pop("region", "all")
                 for level, value in zip(LEVELS, quantiles[:, time, cell], strict=True):
                     yield (
@@ -81,6 +81,18 @@ def rows(fit: Fit, predictive: Predictive) -> Iterator[tuple[object, ...]]:
                         round(float(value), 3),
                         *(own.get(dim, "all") for dim in further),
                     )
+
+
+def labels(world: World, stream: Stream, cell: int) -> dict[str, str]:
+    """What a cell of a stream is, dim by dim; {} if it has no dims.
+
+    A label may hold a comma, so this is not read from `Stream.labels`, where those of several dims stand together.
+    """
+    if not stream.dims:
+        return {}
+    known = [world.coords[dim] for dim in stream.dims]
+    places = np.unravel_index(stream.regions[cell], [len(each) for each in known])
+    return {dim: each[place] for dim, each, place in zip(stream.dims, known, places, strict=True)}
 
 
 def others(fit: Fit) -> tuple[str, ...]:

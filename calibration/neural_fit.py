@@ -121,18 +121,23 @@ def neural(
         ValueError: if the inputs do not fit the parameters, or problems are not alike.
         RunError: if every start was dropped, with the reasons.
 
+    Of two regions some share of a hundred people falls ill each day:
+
+    >>> import jax.numpy as jnp
+    >>> import lpm
     >>> from lpm.calibration import Stream
-    >>> from lpm.settings import Calendar
-    >>> from lpm.worlds import sir
-    >>> calendar = Calendar(12)
-    >>> world = sir.build(sir.Settings(agents=500, contacts=sir.Contacts("well_mixed")), calendar)
-    >>> counts = np.array([[6.0], [9.0], [14.0], [18.0]])
-    >>> stream = Stream("incidence", world.observables[0], np.arange(0, 12, 3), 3, counts)
-    >>> free = Parameter("transmission", ("transmission",), 0.01, 1)
-    >>> problem = Problem(world, calendar, (free,), (stream,))
-    >>> fit = neural([problem], np.log(counts)[None, None], [0, 3, 6, 9], steps=4)
-    >>> fit.values.shape, fit.dropped, bool(fit.of(np.log(counts)[None])[0] == fit.z[0, 0])
-    ((1, 1), 0, True)
+    >>> ill = lpm.Observable("ill", lambda state, info: info["ill"], ("region",), over="sum")
+    >>> model = lpm.chain(fall_ill=lambda params, state, key: (state, {"ill": 100 * params["share"]}))
+    >>> first = lpm.initial_state({"ill": jnp.zeros(1)})
+    >>> world = lpm.World(model, {"share": jnp.ones(2)}, first, (ill,), {"region": ("Essex", "Norfolk")})
+    >>> counts = np.array([[6.0, 9.0], [7.0, 9.0], [5.0, 8.0]])
+    >>> stream = Stream("ill", ill, np.arange(3), 1, counts, "region", (0, 1), ("Essex", "Norfolk"))
+    >>> free = by_region([Parameter("share", ("share",), 0, 1)], stream.labels)
+    >>> problem = Problem(world, lpm.Calendar(3), free, (stream,))
+    >>> inputs = np.log(counts.T)[None, ..., None]  # (windows, regions, times, channels)
+    >>> fit = neural([problem], inputs, [0, 1, 2], steps=4, realizations=2)
+    >>> fit.values.shape, fit.dropped, bool((fit.of(inputs[0]) == fit.z[0]).all())
+    ((1, 2), 0, True)
     """
     inputs = np.asarray(inputs, np.float64)
     head, first = built(problems, inputs, np.asarray(days), shared, hidden, seed, starts)

@@ -165,16 +165,17 @@ def table_stream(
         label: for pictures; the column's name if empty.
     Raises:
         ValueError: for an unknown observable or dim, or if no value falls within the run.
-        InputError: for unknown labels, with the rows that they stand on.
+        InputError: for unknown labels, with the rows that they stand on, if they are from a file.
     """
     observable = observable_of(world, variable)
     positions(world, observable, table.by, ())
     cells, problems = list[int](), []
-    for cell, line in zip(table.cells, table.lines, strict=True):
+    for number, cell in enumerate(table.cells):
         try:
             cells += positions(world, observable, table.by, [cell])
         except ValueError as error:
-            problems.append(f"{table.path}:{line}:1 {', '.join(table.by)}: {error}")
+            place = f"{table.path}:{table.lines[number]}:1" if table.path else f"{table.column}:"
+            problems.append(f"{place} {', '.join(table.by)}: {error}")
     if problems:
         raise InputError(problems)
     steps = np.array([calendar.step_of(time) for time in table.times], np.int64)

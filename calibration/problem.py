@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -89,7 +91,7 @@ class Problem:
         """The parameters' values for z."""
         return parameters.values(self.parameters, z)
 
-    def params(self, z: np.ndarray) -> Any:
+    def params(self, z: np.ndarray | jax.Array) -> Any:
         """The world's parameters for z."""
         tree = parameters.to_params(self.parameters, jnp.asarray(z, jnp.float32), self.tree)
         return tree.world
@@ -187,7 +189,27 @@ def simulator(problem: Problem) -> Simulator | Logged:
     plan = Plan(problem.world.model, observe, steps, rule, problem.parameters, streams, problem.world.scale)
     machine: Any = Simulator(plan, (tree, problem.world.state, operators))
     machine = machine if problem.team is None else problem.team.shared(machine)
-    return machine if problem.log is None else Logged(machine, problem.log)
+    return machine if problem.log is None else Logged(machine, problem.log, digest(problem))
+
+
+def digest(problem: Problem) -> str:
+    """A short text that differs where simulations of two problems do, point and keys being the same.
+
+    It is of the layout of the data, but not of the counts; of what parameters do, but not of what is known of them.
+    That two worlds of one size are the same is not seen from it: `lpm calibrate` compares their settings by name.
+    """
+    free = []
+    for each in problem.parameters:
+        # Without bounds a parameter is measured in deviations of its prior.
+        unit = (each.prior.mean, each.prior.deviation) if math.isinf(each.low) and math.isinf(each.high) else ()
+        moved = (each.targets, each.low, each.high, unit, each.entries, each.days, each.relative, each.covariate)
+        free.append(moved)
+    seen = []
+    for own in problem.streams:
+        values = (own.first.tolist(), own.lengths.tolist(), own.dims, own.regions)
+        seen.append((own.name, own.observable.name, own.observable.over, *values, own.delay, own.weekday.tolist()))
+    world = (problem.world.agents, problem.world.scale, problem.calendar.steps)
+    return hashlib.sha256(repr((world, free, seen)).encode()).hexdigest()[:16]
 
 
 def keys(seed: int, first: int, count: int) -> random.Key:

@@ -110,7 +110,7 @@ def recover(
         data_seed: of the data; `seed` among the settings is that of the fits.
         method: `fit(problem, **settings)`.
         progress: called with a line for each repeat.
-        settings: of the method.
+        settings: of the method, which raises TypeError for those that it does not take.
     """
     rows: list[tuple[np.ndarray, ...]] = []
     failed, spent = [], []
@@ -155,7 +155,8 @@ def recover_prior(
         progress: called with a line for each.
     """
     truths = draw_prior(fit.problem.parameters, repeats, seed + 29)
-    settings: dict[str, Any] = {"realizations": fit.realizations, "starts": max(1, len(fit.starts) // 2)}
-    settings["method"] = METHODS[fit.method]
+    settings: dict[str, Any] = {"realizations": fit.realizations, "method": METHODS[fit.method]}
+    if fit.method == "levenberg_marquardt":
+        settings["starts"] = max(1, len(fit.starts) // 2)
     settings |= {"seed": seed + 1, "data_seed": seed + 2, "least": 0.0, "progress": progress}
     return recover(fit.problem, truths, fit.weights.dispersions, **settings)

@@ -30,6 +30,7 @@ from lpm.errors import InputError
 
 Every = int | Literal["month"]
 GAPS = {"", "na", "nan", "null", "none"}
+ALIKE = "write all as dates, or all as day numbers"
 SHOWN = 10  # of the mistakes in one file
 
 
@@ -46,7 +47,7 @@ class Counts:
         column: of the counts.
         source: who counted.
         path: of the file; "" if there is none.
-        lines: row of the file on which each cell is first met.
+        lines: row of the file on which each cell is first met; () if there is none.
         monthly: whether each value covers a month.
     """
 
@@ -120,13 +121,15 @@ def read_counts(
         if "source" in table.header:
             sources[table.cell(cells, "source")] = None
         if column is None:
-            _take_event(table, line, cells, (time, tuple(columns.values())), found, lines)
+            _take_event(table, line, cells, (time, tuple(columns.values())), every, found, lines)
         else:
             _take(table, line, cells, (time, column, tuple(columns.values())), (every, labelled), found, lines)
     if not meant and not table.problems:
         wanted = ", ".join(f"{name} {text!r}" for name, text in (where or {}).items()) or "one under the header"
         table.report(1, next(iter(where or [time])), f"asked for rows with {wanted}, got none; write another")
-    if column is None and not table.problems:
+    if column is None and not found and not table.problems:
+        table.report(1, time, f"asked for a row with a date or a day number, got gaps alone in {meant} rows; write one")
+    elif column is None and not table.problems:
         found = _binned(found, every)
     elif not table.problems:
         _find_overlaps(table, lines, time, every)
@@ -155,14 +158,14 @@ def read_counts(
 
 
 def of_array(array: Any, time: str = "time", every: Every = 1) -> Counts:
-    """Counts from an xarray DataArray; NaN is a gap.
+    """Counts from an xarray DataArray, in the order of their times; NaN is a gap.
 
     Args:
         array: with a dim of times (datetime64 or day numbers) and dims named like the observable's.
         time: the dim of times.
         every: days that a count covers, or "month".
     Raises:
-        ValueError: if there is no such dim, or a count is negative.
+        ValueError: if there is no such dim, a count is negative, a time is missing, or values overlap.
     """
     if time not in array.dims:
         raise ValueError(f"asked for a dim of times, got {', '.join(map(str, array.dims))}; write time=...")
@@ -174,13 +177,21 @@ def of_array(array: Any, time: str = "time", every: Every = 1) -> Counts:
     cells = tuple(zip(*(each.ravel().tolist() for each in labels), strict=True)) if by else ((),)
     whens = array[time].values
     dated = np.issubdtype(whens.dtype, np.datetime64)
-    times = [when.astype("datetime64[D]").item() if dated else int(when) for when in whens]
+    if every == "month" and not dated:
+        raise ValueError("asked for dates of months, got day numbers; write datetime64")
+    if dated and np.isnat(whens).any():
+        raise ValueError("asked for times, got a time that is missing; leave its values out")
+    unit = "datetime64[M]" if every == "month" else "datetime64[D]"
+    times = [when.astype(unit).astype("datetime64[D]").item() if dated else int(when) for when in whens]
+    order = np.argsort(np.array(times), kind="stable")
+    times = [times[i] for i in order]
     days = np.array([_length(when, every) for when in times], np.int64)
-    name = str(array.name or "counts")
-    source, lines = str(array.attrs.get("source", "")), tuple(range(len(cells)))
-    return Counts(
-        tuple(times), days, values.reshape(len(times), -1), by, cells, name, source, name, lines, every == "month"
-    )
+    for early, late, length in zip(times, times[1:], days, strict=False):
+        if _between(early, late) < length:
+            raise ValueError(_overlap(early, late, int(length)))
+    name, source = str(array.name or "counts"), str(array.attrs.get("source", ""))
+    values = values.reshape(len(times), -1)[order]
+    return Counts(tuple(times), days, values, by, cells, name, source, monthly=every == "month")
 
 
 def _take(
@@ -204,7 +215,7 @@ def _take(
         table.report(line, time, f"asked for {asked}, got {got!r}; write for example 2020-02-01{month}")
         return
     if earlier and type(when) is not type(earlier[0]):
-        table.report(line, time, f"got {when} after {earlier[0]}; write all as dates, or all as day numbers")
+        table.report(line, time, f"got {when} after {earlier[0]}; {ALIKE}")
         return
     for name, label in zip(by, labels, strict=True):
         if not label:
@@ -228,6 +239,7 @@ def _take_event(
     line: int,
     cells: list[str],
     columns: tuple[str, tuple[str, ...]],
+    every: Every,
     found: dict[tuple[Any, tuple[str, ...]], float],
     lines: dict[tuple[Any, tuple[str, ...]], int],
 ) -> None:
@@ -237,8 +249,13 @@ def _take_event(
     if text.lower() in GAPS:
         return
     when, labels = _time(text, 1, "first"), tuple(table.cell(cells, name) for name in by)
-    if when is None:
-        table.report(line, time, f"asked for a date or a day number, got {text!r}; write for example 2020-02-01")
+    earlier = next(iter(lines), None)
+    if when is None or (every == "month" and isinstance(when, int)):
+        asked = "a date" if every == "month" else "a date or a day number"
+        table.report(line, time, f"asked for {asked}, got {text!r}; write for example 2020-02-01")
+        return
+    if earlier and type(when) is not type(earlier[0]):
+        table.report(line, time, f"got {when} after {earlier[0]}; {ALIKE}")
         return
     lines.setdefault((when, labels), line)
     found[when, labels] = found.get((when, labels), 0.0) + 1
@@ -275,11 +292,19 @@ def _find_overlaps(table: Cells, lines: dict[tuple[Any, tuple[str, ...]], int], 
         at.setdefault(when, line)
     whens = sorted(at)
     for early, late in itertools.pairwise(whens):
-        between = late - early
-        apart = between if isinstance(between, int) else between.days
-        if apart < _length(early, every):
-            asked = f"asked for counts of {_length(early, every)} days each, got {late} only {apart} days after {early}"
-            table.report(at[late], time, f"{asked}; write another `every`, or remove rows")
+        if _between(early, late) < _length(early, every):
+            table.report(at[late], time, _overlap(early, late, _length(early, every)))
+
+
+def _between(early: Any, late: Any) -> int:
+    """Days from one date, or day number, to another."""
+    apart = late - early
+    return apart if isinstance(apart, int) else apart.days
+
+
+def _overlap(early: Any, late: Any, length: int) -> str:
+    asked = f"asked for counts of {length} days each, got {late} only {_between(early, late)} days after {early}"
+    return f"{asked}; write another `every`, or remove rows"
 
 
 def _length(when: Any, every: Every) -> int:

@@ -130,7 +130,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sample:
+class FromSample:
     """What the fit of a sample of the population tells that of everybody.
 
     Args:
@@ -144,6 +144,9 @@ class Sample:
     share: float
 
 
+Sample = FromSample  # as `lpm.calibration.regression` calls it; others mean draws from a posterior by that name
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """What all starts of a fit share."""
@@ -155,7 +158,7 @@ class Task:
     seed: int
     say: Callable[[str], None]
     record: Callable[[Row], None] = lambda _: None
-    sample: Sample | None = None
+    sample: FromSample | None = None
 
     def chance(self, dispersions: Sequence[float], pool: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What realizations say of the epidemic's chance, as `Moments.samples`, those of the sample included.

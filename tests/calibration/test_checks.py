@@ -2,14 +2,16 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.stats
 
 from lpm import calibration
-from lpm.calibration import checks, page, picture, posterior
+from lpm.calibration import checks, page, picture, posterior, recovery
 from lpm.calibration.problem import Problem, with_counts
 from lpm.calibration.recovery import Recovery
 from lpm.errors import RunError
@@ -145,3 +147,44 @@ def test_a_fit_whose_epidemics_all_die_out_is_told() -> None:
     far = dataclasses.replace(fit, problem=with_counts(problem, 1e6 * problem.counts))
     with pytest.raises(RunError, match="at 20 draws of the fit, got 20 simulations that all died out"):
         calibration.predict(far, 20)
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 10), (0, 3), (1350, 1500), (1300, 1500), (90_200, 100_000)])
+def test_the_chance_of_so_few_of_many_is_a_number(k: int, n: int) -> None:
+    """A thousand counts and more have binomial coefficients beyond a float."""
+    expected = scipy.stats.binom.cdf(k, n, 0.9)
+    np.testing.assert_allclose(checks._binomial_below(k, n, 0.9), expected, rtol=1e-8)
+
+
+def test_bands_of_many_counts_are_looked_at() -> None:
+    observed = np.arange(1500) % 10 > 0
+    assert checks._of_bands(observed, np.ones((20, 1500), bool)).level == 0
+
+
+@pytest.mark.parametrize("function", [calibration.fit, calibration.smooth, calibration.adam, calibration.reject])
+def test_a_mistyped_setting_is_not_passed_over(function: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="realisations"):
+        function(growth.problem(), realisations=4)
+
+
+def test_a_mistyped_setting_of_a_recovery_is_not_passed_over() -> None:
+    fit, _ = fitted(growth.problem())
+    for method in (calibration.fit, calibration.smooth):
+        with pytest.raises(TypeError, match="realisations"):
+            calibration.recover_fit(fit, 1, method=method, realisations=4)
+
+
+def test_known_parameters_are_fitted_by_regression_with_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no number of starts."""
+    fit, _ = fitted(growth.problem())
+    asked: list[set[str]] = []
+
+    def regress(problem: Problem, **settings: object) -> calibration.Fit:
+        asked.append(set(settings))
+        return fit
+
+    monkeypatch.setitem(recovery.METHODS, "regression", regress)
+    fit = dataclasses.replace(fit, method="regression")
+    checks.recovered(fit, 1)
+    calibration.recover_prior(fit, 1)
+    assert asked == [{"realizations", "seed", "first"}, {"realizations", "seed"}]

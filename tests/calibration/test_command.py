@@ -1,16 +1,22 @@
 """`lpm calibrate`: what it prints and writes, and what it says of a section with mistakes."""
 
+import importlib
+import inspect
 import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 from lpm import calibration, cli
-from lpm.calibration import results
+from lpm.calibration import hub, results, setup
+from lpm.calibration.command import _fitted, _write
+from lpm.config import build_world, load
 from tests.calibration import growth
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +119,53 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(
     status, _, errors = run(monkeypatch, capsys, *words)
     assert status == 130
     assert f"lpm calibrate school-influenza-1978 --out {tmp_path / 'fit'} --resume" in " ".join(errors.split())
+    changed = ("--set", "compare.0.label=beds", "--set", "calibrate.iterations=3")  # neither is of the world
+    assert run(monkeypatch, capsys, *words, "--resume", *changed)[0] == 130
     status, _, errors = run(monkeypatch, capsys, *words, "--resume", "--set", "settings.agents=700")
     assert status == 2
     assert "settings.agents: was 763, is 700" in errors
+
+
+@pytest.mark.parametrize(
+    ("method", "module", "function", "owns"),
+    [
+        ("ensemble", "ensemble", "smooth", {"members", "assimilations"}),
+        ("regression", "regression", "regress", {"points", "iterations", "budget", "record"}),
+        ("levenberg_marquardt", "fitting", "fit", {"starts", "iterations", "budget", "record"}),
+    ],
+)
+def test_a_method_is_given_what_it_takes(
+    method: str, module: str, function: str, owns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Given(Exception):
+        """Stands for the fit."""
+
+    def given(problem: object, **asked: object) -> None:
+        raise Given(asked)
+
+    takes = inspect.signature(getattr(importlib.import_module(f"lpm.calibration.{module}"), function)).parameters
+    monkeypatch.setattr(f"lpm.calibration.{module}.{function}", given)
+    chosen = load("school-influenza-1978", [f"calibrate.method={method}", "calibrate.coarse=null"])
+    with pytest.raises(Given) as raised:
+        _fitted({"whole": growth.problem()}, chosen, tmp_path, Console())
+    asked = raised.value.args[0]
+    assert set(asked) == {"realizations", "seed", "progress"} | owns
+    assert set(asked) <= set(takes)
+
+
+def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    predictive = calibration.predict(fit, 20)
+    found = calibration.check(fit, predictive, repeats=0)
+    monkeypatch.setattr(hub, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        _write((fit, predictive, found, None), load("school-influenza-1978", []), tmp_path, Console())
+    assert json.loads((tmp_path / "fit.json").read_text("utf-8"))["z"] == fit.z.tolist()
 
 
 def test_dates_that_do_not_overlap_are_told(
@@ -148,3 +198,39 @@ def test_the_tables_carry_labels_and_every_draw() -> None:
     assert found["posterior_predictive"]["events"].sizes["time_events"] == growth.STEPS
     np.testing.assert_array_equal(found["observed_data"]["events"].values[:, 0], fit.problem.counts)
     assert 0.7 <= calibration.coverage(fit, predictive) <= 1
+
+
+def test_r0_and_its_interval_are_those_of_the_draws() -> None:
+    chosen = load("school-influenza-1978", [])
+    problem = setup.problem_of(chosen, build_world(chosen))
+    assert problem.names[:2] == ("transmission", "infectious_days")
+    z = np.random.default_rng(1).normal(size=(2, 50, problem.size))
+    (row,) = results.derived(SimpleNamespace(problem=problem, z=z[0, 0]), SimpleNamespace(z=z))  # type: ignore[arg-type]
+    of_draws = problem.values(z.reshape(-1, problem.size))[:, :2].prod(1)
+    np.testing.assert_allclose(row.estimate, of_draws[0], rtol=1e-6)
+    np.testing.assert_allclose((row.low, row.high), np.quantile(of_draws, [0.05, 0.95]), rtol=1e-6)
+
+
+def test_arviz_is_given_the_groups_that_it_knows() -> None:
+    pytest.importorskip("arviz", reason="needs ArviZ: pip install 'lpm[bayes]'")
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    predictive = calibration.predict(fit, 30)
+    found = results.to_arviz(fit, predictive)
+    assert set(found.groups()) == {
+        "posterior",
+        "unconstrained_posterior",
+        "posterior_predictive",
+        "observed_data",
+    }
+    drawn = fit.problem.values(predictive.z)
+    np.testing.assert_array_equal(found.posterior["growth"].to_numpy(), drawn[None, :, 1])
+    np.testing.assert_array_equal(found.unconstrained_posterior["first"].to_numpy(), predictive.z[None, :, 0])
+    np.testing.assert_array_equal(found.observed_data["events"].to_numpy(), fit.problem.streams[0].values)
+    np.testing.assert_array_equal(found.posterior_predictive["events"].to_numpy()[0, ..., 0], predictive.counts)
+
+
+def test_without_arviz_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = calibration.fit(growth.problem(), realizations=2, starts=1, averages=1)
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"pip install lpm\[bayes\]"):
+        results.to_arviz(fit, calibration.predict(fit, 5))

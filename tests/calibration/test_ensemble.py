@@ -59,9 +59,10 @@ def test_a_smoothed_fit_has_its_members_mean_and_covariance() -> None:
     fit = calibration.smooth(problem, members=100, realizations=4)
     np.testing.assert_allclose(fit.z, found.z.mean(0))
     np.testing.assert_allclose(fit.covariance, np.cov(found.z.T), rtol=1e-6)
-    checked = calibration.check(fit, calibration.predict(fit, 100), repeats=2)
+    checked = calibration.check(fit, calibration.predict(fit, 100), repeats=2, prior_repeats=1)
     assert checked.recovery is not None
-    assert len(checked.recovery.truth) == 2
+    assert checked.calibration is not None
+    assert (len(checked.recovery.truth), len(checked.calibration.truth)) == (2, 1)
     assert not any("single start" in each.text for each in checked.findings)
 
 

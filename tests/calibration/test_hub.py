@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lpm import Calendar, calibration
+from lpm import Calendar, Observable, calibration
 from lpm.calibration import hub
 from tests.calibration import growth
 
@@ -48,3 +48,28 @@ def test_nothing_is_written_where_nothing_is_forecast(tmp_path: Path) -> None:
     fit = calibration.fit(problem, realizations=2, starts=1)
     assert hub.write(fit, calibration.predict(fit, 20), tmp_path / "forecast.csv") is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_label_may_hold_a_comma() -> None:
+    """Cells are told apart by dim, in whichever order the data have them."""
+    fit, predictive = forecast()
+    stream = fit.problem.streams[0]
+    by_both = Observable("events", stream.observable.function, ("age", "region"), over="sum")
+    regions = ("Washington, D.C.", "Virginia")
+    own = dataclasses.replace(
+        stream,
+        observable=by_both,
+        values=np.repeat(stream.values, 2, axis=1),
+        by=("region", "age"),
+        regions=(0 * 2 + 1, 1 * 2 + 0),
+        labels=("Washington, D.C., 65+, alone", "Virginia, 0-64"),
+    )
+    coords = {"region": regions, "age": ("0-64", "65+, alone")}
+    world = dataclasses.replace(fit.problem.world, observables=(by_both,), coords=coords)
+    fit = dataclasses.replace(fit, problem=dataclasses.replace(fit.problem, world=world, streams=(own,)))
+    wide = dataclasses.replace(predictive, counts=np.repeat(predictive.counts, 2, axis=1))
+    found = list(hub.rows(fit, wide))
+    assert {(row[hub.COLUMNS.index("location")], row[-1]) for row in found} == {
+        ("Washington, D.C.", "65+, alone"),
+        ("Virginia", "0-64"),
+    }

@@ -97,6 +97,16 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_fit_that_fails_is_told_once(tmp_path: Path) -> None:
+    """All starts are dropped; the rank that waits for simulations fails alike, and is not ended by the other."""
+    done = on_ranks(2, "fit", str(tmp_path), "hopeless")
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("starts that came to nothing") == 1
+    assert "error rank" not in done.stderr
+    assert not (tmp_path / "fit.npz").exists()
+
+
+@pytest.mark.slow  # the same of a world that compiles at once stands above
+def test_a_config_whose_fit_fails_is_told_once(tmp_path: Path) -> None:
     """All starts are dropped: an epidemic that dies out everywhere."""
     file = tmp_path / "own.yaml"
     section = SECTION.replace("low: 0.2, high: 10", "low: 0.001, high: 0.002").replace(

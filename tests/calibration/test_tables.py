@@ -71,6 +71,56 @@ def test_an_array_of_xarray_gives_the_same_as_a_table(tmp_path: Path) -> None:
         tables.of_array(-array)
 
 
+def test_an_array_is_put_in_the_order_of_its_times() -> None:
+    times = np.array(["2024-01-09", "2024-01-01", "2024-01-03"], "datetime64[ns]")
+    array = xr.DataArray([[9.0], [1.0], [3.0]], {"time": times, "region": ["b"]}, ("time", "region"), name="n")
+    found = tables.of_array(array)
+    assert found.times == tuple(datetime.date(2024, 1, day) for day in (1, 3, 9))
+    np.testing.assert_array_equal(found.values, [[1], [3], [9]])
+    stream = observation.table_stream(WORLD, CALENDAR, "events", found)
+    np.testing.assert_array_equal(stream.first[:3], [0, 2, 8])
+    np.testing.assert_array_equal(stream.values[:3, 0], [1, 3, 9])
+    with pytest.raises(ValueError, match="got 2024-01-03 only 2 days after 2024-01-01; write another `every`"):
+        tables.of_array(array, every=3)
+    with pytest.raises(ValueError, match="only 0 days after"):
+        tables.of_array(xr.concat([array, array], "time"))
+
+
+def test_months_of_an_array_begin_on_their_first_days() -> None:
+    times = np.array(["2024-02-29", "2024-01-31"], "datetime64[ns]")
+    found = tables.of_array(xr.DataArray([2.0, 1.0], {"time": times}, ("time",)), every="month")
+    assert found.times == (datetime.date(2024, 1, 1), datetime.date(2024, 2, 1))
+    np.testing.assert_array_equal(found.days, [31, 29])
+    with pytest.raises(ValueError, match="asked for dates of months, got day numbers"):
+        tables.of_array(xr.DataArray([2.0], {"time": [3]}, ("time",)), every="month")
+    with pytest.raises(ValueError, match="got a time that is missing"):
+        tables.of_array(xr.DataArray([2.0], {"time": np.array(["NaT"], "datetime64[ns]")}, ("time",)))
+
+
+def test_mistaken_labels_of_an_array_name_no_file() -> None:
+    found = tables.of_array(xr.DataArray([[1.0]], {"time": [0], "region": ["aa"]}, ("time", "region"), name="n"))
+    assert (found.path, found.lines) == ("", ())
+    with pytest.raises(InputError, match=r"^n: region: asked for labels of region .*got 'aa'; write `a`"):
+        observation.table_stream(WORLD, CALENDAR, "events", found)
+
+
+@pytest.mark.parametrize(
+    ("text", "every", "said"),
+    [
+        (
+            "ill,region\n,a\nNA,b\n",
+            1,
+            "own.csv:1:1 ill: asked for a row with a date or a day number, got gaps alone in 2 rows; write one",
+        ),
+        ("ill,region\n2024-01-02,a\n7,a\n", 1, "own.csv:3:1 ill: got 7 after 2024-01-02; write all as dates, or"),
+        ("ill,region\n7,a\n", "month", "own.csv:2:1 ill: asked for a date, got '7'; write for example 2020-02-01"),
+    ],
+)
+def test_a_mistaken_line_list_is_told(text: str, every: tables.Every, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        tables.read_counts(written(tmp_path, text), time="ill", column=None, by=["region"], every=every)
+
+
 def test_months_are_summed_over_their_own_days(tmp_path: Path) -> None:
     """January and February 2024 have 31 and 29 days."""
     path = written(tmp_path, "date,n\n2024-01,3\n")

@@ -144,21 +144,26 @@ def calibrate(out: Path) -> None:
         team.lead(do)
 
 
-def fit(out: Path) -> None:
+def fit(out: Path, what: str = "chancy") -> None:
     """A fit whose simulations the ranks share out, of a world that compiles at once."""
     ranks = distributed.ranks()
     with distributed.apart():
-        team = Team(ranks, {"chancy": chancy()})
+        team = Team(ranks, {what: {"chancy": chancy, "hopeless": hopeless}[what]()})
         if ranks.rank:
             team.serve()
         else:
-            team.lead(lambda problems: np.savez(out / "fit.npz", **fit_of(problems["chancy"])))
+            team.lead(lambda problems: np.savez(out / "fit.npz", **fit_of(problems[what])))
 
 
 def chancy() -> Problem:
     """Growth with chance in it, by differences."""
     own = growth.problem()
     return dataclasses.replace(own, world=dataclasses.replace(own.world, model=growth.CHANCY), rule="differences")
+
+
+def hopeless() -> Problem:
+    """Growth whose counts are finite nowhere."""
+    return growth.problem(dataclasses.replace(growth.FRAGILE, low=3), growth.GROWTH)
 
 
 def fit_of(problem: Problem) -> dict[str, np.ndarray]:
