@@ -181,13 +181,12 @@ def _add_vaccination(
         **({} if vaccine.half_life is None else _floats(vaccine, "half_life")),
         "days": days(campaigns, calendar),
     }
-    made.agents["dosed"] = jnp.zeros(agents, jnp.uint8)
+    made.agents["dosed"] = jnp.zeros(agents, jnp.uint16)  # day of the dose plus one; 0 for none
     made.env["vaccine_stock"] = jnp.zeros(len(campaigns), jnp.float32)
     made.fixed["vaccination"] = {
         "switches": switches(campaigns, asked.triggers),
         "order": jnp.asarray(vaccination.priorities(campaigns, regions, bands)),
         "delay": jnp.int32(vaccine.delay),
-        "unit": jnp.int32(-(-calendar.steps // vaccination.DAYS)),
     }
 
 

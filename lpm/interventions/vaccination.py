@@ -22,7 +22,6 @@ from lpm.kernels import bits, random, ration, strata
 from lpm.kernels.stages import Indicator, among, number, plain
 from lpm.state import State
 
-DAYS = 254  # that one byte tells apart; of a longer run it tells periods of several days
 NOT_SERVED = 255
 WANING_STEPS, WANING_DAYS = 16, 14  # protection against disease is looked up for periods of two weeks
 
@@ -40,8 +39,8 @@ def vaccinate(params: Any, state: State, key: random.Key) -> tuple[State, dict[s
     willing = random.happens(words[1], random.threshold(dials["uptake"])) & (1 - away)
     force = in_force(dials, fixed, state)
     dosed, stock = state.agents["dosed"], state.env["vaccine_stock"]
-    today = jnp.minimum(1 + state.step // fixed["unit"], DAYS + 1).astype(jnp.uint8)
-    everybody = jnp.zeros_like(dosed)
+    today = (1 + state.step).astype(jnp.uint16)  # 65,535 days
+    everybody = jnp.zeros(dosed.shape, jnp.uint8)
     for campaign in range(force.shape[0]):
         there = stock[campaign] + force[campaign] * dials["doses"][campaign]
         count = jnp.floor(there).astype(jnp.int32)
@@ -89,7 +88,7 @@ def given_out(
 def days_protected(state: State) -> jax.Array:
     """Days since each agent's dose began to work, (n,) int32; negative if it does not."""
     fixed, dosed = state.fixed["vaccination"], state.agents["dosed"]
-    day = (dosed.astype(jnp.int32) - 1) * fixed["unit"]
+    day = dosed.astype(jnp.int32) - 1
     return jnp.where(dosed == 0, -1, state.step - day - fixed["delay"])
 
 
