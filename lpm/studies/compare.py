@@ -176,7 +176,7 @@ def _paired(found: Table, about: About) -> None:
     for name in list(found):
         dims, values = found[name]
         if dims[:2] == ("scenario", "realization"):
-            used = name.partition("_by_")[0] in more
+            used = name.removesuffix(f"_by_{dims[-1]}") in more
             found[f"more_{name}" if used else f"averted_{name}"] = (dims, (values - values[:1]) * (1 if used else -1))
 
 
@@ -277,7 +277,8 @@ def rows(dataset: xr.Dataset) -> Iterator[dict[str, Any]]:
     for name, values in dataset.data_vars.items():
         if values.dims[:2] != ("scenario", "realization"):
             continue
-        outcome, _, by = str(name).partition("_by_")
+        by = str(values.dims[2]) if values.ndim > 2 else ""
+        outcome = str(name).removesuffix(f"_by_{by}")
         for number, scenario in enumerate(dataset["scenario"].values):
             labels = dataset[by].values if by else ("",)
             for place, label in enumerate(labels):

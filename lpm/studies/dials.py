@@ -173,7 +173,11 @@ def _contacts(base: Config, changes: tuple[Change, ...], usual: Any) -> np.ndarr
     Worlds take a hundred times as long to build as this takes, and searches ask for thousands.
     """
     schedule, calendar = getattr(base.settings, "schedule", None), base.run.calendar
-    if not isinstance(schedule, tuple) or not np.array_equal(contact_table(schedule, calendar), usual.contacts):
+    if (
+        not isinstance(schedule, tuple)
+        or not hasattr(usual, "contacts")
+        or not np.array_equal(contact_table(schedule, calendar), usual.contacts)
+    ):
         return None
     entries = list(schedule)
     for change in changes:

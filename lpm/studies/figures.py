@@ -46,7 +46,8 @@ def curves(dataset: xr.Dataset, about: About) -> str:
 
     Where some scenario is far above the baseline, a second panel enlarges what is near it.
     """
-    names = [str(name) for name in dataset if str(name).startswith("curve_") and "_by_" not in str(name)]
+    courses = [str(name) for name in dataset if str(name).startswith("curve_")]
+    names = [name for name in courses if not name.endswith(f"_by_{dataset[name].dims[-1]}")]
     shown = shown_scenarios(dataset)
     tops = {name: _tops(dataset[name].values, shown) for name in names}
     parts = [names[place : place + MOST_ROWS] for place in range(0, len(names), MOST_ROWS)]

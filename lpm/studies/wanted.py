@@ -84,11 +84,14 @@ def wanted(
         for number, text in enumerate(section.outcomes)
     ]
     outcomes = tuple(filter(None, named)) or of.usual(observables)
-    totals = [each for each in outcomes if each.kind == "total"]
+    totals = [each for each in outcomes if each.kind == "total" and not each.used]
     effect = next((each for each in totals if each.variable == "deaths"), totals[0] if totals else None)
     if section.effect is not None:
         effect = _tried(document, (*ROOT, "effect"), of.outcome, section.effect, observables)
-        if effect is not None and effect not in outcomes:
+        if effect is not None and effect.used:
+            asked = f"asked for what scenarios avert, got {section.effect!r}, which measures use"
+            document.report((*ROOT, "effect"), f"{asked}; write for example deaths, and `doses` under `outcomes`")
+        elif effect is not None and effect not in outcomes:
             outcomes = (*outcomes, effect)
     if section.capacity is not None:
         name = f"days of {section.capacity.variable}"

@@ -9,7 +9,7 @@ import xarray as xr
 
 import lpm
 from lpm.studies import economics, records, report
-from lpm.studies.compare import shapley, summary
+from lpm.studies.compare import rows, shapley, summary
 from lpm.studies.outcomes import days_over
 from lpm.studies.scenarios import latin_hypercube
 from tests.studies.town import NAMES, SCALE, Files
@@ -156,3 +156,16 @@ def test_capacity_and_shapes_are_kept_with_the_study(done: Files) -> None:
     assert about.capacity.beds == BEDS
     assert about.scale == pytest.approx(SCALE)
     assert about.names == NAMES
+
+
+def test_an_observable_may_have_by_in_its_name() -> None:
+    dims = ("scenario", "realization")
+    variables = {
+        "deaths_by_cause": (dims, np.ones((1, 2))),
+        "deaths_by_cause_by_region": ((*dims, "region"), np.full((1, 2, 1), 3.0)),
+    }
+    found = list(rows(xr.Dataset(variables, {"scenario": ["base"], "region": ["north"]})))
+    assert [(row["measure"], row["by"], row["of"], row["mean"]) for row in found] == [
+        ("deaths_by_cause", "", "", 1.0),
+        ("deaths_by_cause", "region", "north", 3.0),
+    ]

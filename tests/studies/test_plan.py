@@ -14,7 +14,7 @@ from lpm.schema_yaml import parse
 from lpm.studies import compare, outcomes, plan, runs
 from lpm.studies.layout import HypercubeSection
 from lpm.studies.scenarios import latin_hypercube, shifted
-from tests.studies.town import NAMES, write
+from tests.studies.town import CONFIG, NAMES, write
 
 HEAD = "study:\n  base: town.yaml\n  realizations: 2\n"
 GOOD = HEAD + "  scenarios:\n    open: {set: {settings.schedule: []}}\n"
@@ -238,3 +238,13 @@ def test_what_only_a_scenario_observes_may_be_asked_for(tmp_path: Path) -> None:
     assert not answers["tests"].sel(scenario="baseline").any()
     assert (answers["tests"].sel(scenario="tested") > 0).all()
     assert answers["cost"].sel(scenario="tested").values == pytest.approx(5 * answers["tests"][1].values)
+
+
+def test_what_measures_use_is_no_effect(tmp_path: Path) -> None:
+    """Doses are more, not averted; a study of them alone has no effect."""
+    vaccine = "  interventions: {vaccination: {campaigns: [{doses_per_day: 1000}]}}\nrun:"
+    text = GOOD + "  effect: doses\n"
+    with pytest.raises(InputError, match=r"study.yaml:6:11 study.effect: asked for what scenarios avert, got 'doses'"):
+        plan.load(write(tmp_path / "a", text, CONFIG.replace("run:", vaccine)))
+    alone = plan.load(write(tmp_path / "b", GOOD + "  outcomes: [doses]\n", CONFIG.replace("run:", vaccine)))
+    assert alone.wanted.effect is None
