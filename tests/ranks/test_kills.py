@@ -84,6 +84,7 @@ def kill_ranks(kills: int, seed: int, folder: Path, whole: xr.Dataset) -> None:
     kill_often(kills, seed, folder, whole, kill, end)
 
 
+@pytest.mark.slow  # a rank that is lost is tried in test_faults.py, runs that are killed in tests/restart
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc, which Linux has")
 def test_ranks_killed_at_random_moments_go_on_to_the_same_bits(tmp_path: Path, whole: xr.Dataset) -> None:
     kill_ranks(2, 1, tmp_path, whole)

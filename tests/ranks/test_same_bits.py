@@ -33,7 +33,7 @@ def same(one: Path, other: Path) -> None:
     xr.testing.assert_equal(found.drop_vars("observables", errors="ignore"), expected)
 
 
-TWO, THREE = ("sir_on_a_graph", "sir_well_mixed", "city"), ("seir_small_world", "city")
+TWO, THREE = ("sir_on_a_graph", "city"), ("seir_small_world", "sir_well_mixed", "city")
 
 
 def divided(count: int, halo: str, worlds: tuple[str, ...], out: Path) -> Path:

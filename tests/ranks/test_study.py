@@ -9,22 +9,21 @@ from tests.ranks.launch import in_this_process, on_ranks
 from tests.studies import town
 
 
-def test_a_study_on_two_ranks_has_the_answers_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["shared", pytest.param("split", marks=pytest.mark.slow)])
+def test_a_study_on_two_ranks_has_the_answers_of_one_process(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However they share it out."""
     study = town.write(tmp_path)
     words = ("study", str(study), "--agents", "600", "--realizations", "1", "--out")
     in_this_process(monkeypatch, *words, str(tmp_path / "1"))
-    for name, how in (("2", ()), ("split", ("--split",))):
-        done = on_ranks(2, "lpm", *words, str(tmp_path / name), *how)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert (done.stdout + done.stderr).count("averted") >= 1
-        assert ("each rank built its own part" in done.stdout) == (name == "split")
-    one, *others = (
-        xr.open_zarr(tmp_path / name / "results.zarr", consolidated=False).load() for name in ("1", "2", "split")
-    )
-    for other in others:
-        xr.testing.assert_equal(*(each.drop_vars("failures", errors="ignore") for each in (one, other)))
-        assert (other["committed"] > 0).all()
+    done = on_ranks(2, "lpm", *words, str(tmp_path / "2"), *(["--split"] if how == "split" else []))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("averted") >= 1
+    assert ("each rank built its own part" in done.stdout) == (how == "split")
+    one, two = (xr.open_zarr(tmp_path / name / "results.zarr", consolidated=False).load() for name in "12")
+    xr.testing.assert_equal(*(each.drop_vars("failures", errors="ignore") for each in (one, two)))
+    assert (two["committed"] > 0).all()
 
 
 @pytest.mark.slow
