@@ -17,11 +17,16 @@ from tests.ranks.program import DIFFERENTIATED, PLAN, SNAPSHOTS, branch, differe
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The runs of one process."""
+    """The runs of one process, each when it is asked for."""
     folder = tmp_path_factory.mktemp("alone")
-    for name, make in WORLDS.items():
-        lpm.run(make(), CALENDAR, folder / name, seed=5, realizations=2, checkpoints=PLAN, **SNAPSHOTS)
-    return {name: folder / name for name in WORLDS}
+
+    class Runs(dict[str, Path]):
+        def __missing__(self, name: str) -> Path:
+            how = {"seed": 5, "realizations": 2, "checkpoints": PLAN, **SNAPSHOTS}
+            self[name] = lpm.run(WORLDS[name](), CALENDAR, folder / name, **how).parent
+            return self[name]
+
+    return Runs()
 
 
 def same(one: Path, other: Path) -> None:
