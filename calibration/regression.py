@@ -4,9 +4,9 @@ Rounds of K simulations. The first lies about where the fit begins; each later o
 surface of all simulations so far leaves (`lpm.calibration.response`, `lpm.calibration.emulated`), whose own error is
 in it: where little is known, points go far apart, and where much, near the data. A round's mode is the next estimate.
 
-Simulations take the draws of a few realizations in turn. Of the same draws, nearby points have nearly the same epidemic,
-so that slopes are told well; and the mean over realizations is what is fitted. Where epidemics begin with few cases
-their chance is most of the error. (Response surfaces: Box & Wilson 1951, J. R. Stat. Soc. B 13. Points where the
+Simulations take the draws of a few realizations in turn. Of the same draws, nearby points have nearly the same
+epidemic, so that slopes are told well; and the mean over realizations is what is fitted. Where epidemics begin with few
+cases their chance is most of the error. (Response surfaces: Box & Wilson 1951, J. R. Stat. Soc. B 13. Points where the
 posterior is, of an emulator in its place: Järvenpää et al. 2019, Ann. Appl. Stat. 13.)
 """
 

@@ -2,7 +2,7 @@
 
     z_i' = z_i + f (z_a - z_b) + a trace of noise,    f = 2.38 / sqrt(2 size)
 
-a and b of the other half of the walkers, accepted with min(1, p(z_i') / p(z_i)): the moves take the density's own shape,
+a and b of the other half of the walkers, accepted with min(1, p(z_i') / p(z_i)): moves take the density's own shape,
 bent or narrow, without a derivative. Every tenth time f is 1, which leads from one mode to another.
 (ter Braak 2006, Stat. Comput. 16; two halves in turn: Foreman-Mackey et al. 2013, Publ. Astron. Soc. Pac. 125.)
 """
