@@ -83,7 +83,7 @@ def regress(
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     generator = np.random.default_rng(seed)
     asked = z + turned(number, problem.size, generator) @ axes.T
-    told = np.empty((0, problem.size)), np.empty((0, len(problem.counts))), np.empty(0, int)
+    told: tuple[np.ndarray, ...] = np.empty((0, problem.size)), np.empty((0, len(problem.counts))), np.empty(0, int)
     history = list[tuple[float, float, float]]()
     found: Surface | None = None
     verdict: Verdict = "out of iterations"
@@ -111,7 +111,7 @@ def regress(
             verdict = "converged" if moved <= SETTLED else "noise floor"
             break
         if iteration + 1 < iterations:
-            places, _, _ = emulated.draw(posterior, z, seed + iteration, kept=-(-number // emulated.WALKERS))
+            places = emulated.draw(posterior, z, seed + iteration, kept=-(-number // emulated.WALKERS))[0]
             asked = _some(places, number, generator)
     assert found is not None
     found_moments = posterior.moments(z)

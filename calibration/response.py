@@ -78,7 +78,11 @@ class Surface:
     @property
     def chance(self) -> np.ndarray:
         """C above, (n, n)."""
-        return objective.shrunk_covariance([self.realizations]) + objective.shrunk_covariance([self.left])
+        # That their mean is told by themselves is in their variances already.
+        parts = [each * np.sqrt(1 - 1 / len(each)) for each in (self.realizations, self.left)]
+        return sum(
+            (objective.shrunk_covariance([each]) for each in parts), np.zeros((len(self.level), len(self.level)))
+        )
 
     @property
     def simulated(self) -> np.ndarray:
