@@ -142,11 +142,11 @@ def test_a_fit_of_a_small_epidemic_meets_that_by_derivatives() -> None:
     assert fit.simulations < by_rule.simulations
 
 
-def plain(size: int = 2, dispersion: float = 1.0) -> calibration.Problem:
+def plain() -> calibration.Problem:
     """Counts on whose scale the surfaces below are drawn."""
     data = growth.problem(growth.FIRST, growth.GROWTH)
     return dataclasses.replace(
-        data, streams=(dataclasses.replace(data.streams[0], likelihood="least_squares", dispersion=dispersion),)
+        data, streams=(dataclasses.replace(data.streams[0], likelihood="least_squares", dispersion=1.0),)
     )
 
 
@@ -166,7 +166,7 @@ def drawn_surface(problem: calibration.Problem, realizations: int, noise: float,
 
 def test_a_surface_tells_a_quadratic_and_how_far_it_is_off() -> None:
     """Over 40 surfaces: of the same draws slopes are told better, and errors are as large as the surface says."""
-    problem, squares, slopes = plain(), {}, {}
+    problem, squares, slopes = with_counts(plain(), np.full(20, 50.0)), {}, {}
     for realizations in (4, 40):
         off, told, tilted, chance = [], [], [], []
         for seed in range(40):
