@@ -35,6 +35,7 @@ SURPRISE = 2.0  # mean square of a round's errors, over what was expected, from 
 SPREAD = 0.5  # of the first round's points along each axis, in posterior deviations of a sample
 LEAST = 64  # simulations of a round where nothing is said
 TURNS = 3  # of dispersions and mode, after each round
+Simulations = tuple[np.ndarray, np.ndarray, np.ndarray]  # (K, size) points, (K, n) curves, (K,) their realizations
 LOUD = 0.5  # error of the surface, in posterior deviations, below which a fit may end
 
 
@@ -83,7 +84,7 @@ def regress(
     dispersions = tuple(each.start_dispersion for each in problem.streams)
     generator = np.random.default_rng(seed)
     asked = z + turned(number, problem.size, generator) @ axes.T
-    told: tuple[np.ndarray, ...] = np.empty((0, problem.size)), np.empty((0, len(problem.counts))), np.empty(0, int)
+    told: Simulations = np.empty((0, problem.size)), np.empty((0, len(problem.counts))), np.empty(0, int)
     history = list[tuple[float, float, float]]()
     found: Surface | None = None
     verdict: Verdict = "out of iterations"
@@ -144,9 +145,7 @@ def round_of(problem: Problem) -> int:
     return max(LEAST, 3 * (problem.size + 2) // 2)
 
 
-def _with_round(
-    task: Task, told: tuple[np.ndarray, ...], asked: np.ndarray, begun: np.ndarray
-) -> tuple[np.ndarray, ...]:
+def _with_round(task: Task, told: Simulations, asked: np.ndarray, begun: np.ndarray) -> Simulations:
     """All simulations so far, (K, size) points, (K, n) curves and (K,) numbers of their realizations, and a new round.
 
     Parameters that are a share reported stay, for what they do is known.
@@ -157,10 +156,11 @@ def _with_round(
     all_keys = keys(task.seed, 0, task.realizations)
     seeds = jax.tree.map(lambda leaf: leaf[draws], all_keys)
     new = asked, task.machine.at_each(asked, seeds), draws
-    return tuple(np.concatenate(each) for each in zip(told, new, strict=True))
+    points, curves, numbers = (np.concatenate(each) for each in zip(told, new, strict=True))
+    return points, curves, numbers
 
 
-def _surprise(posterior: Posterior, told: tuple[np.ndarray, ...], number: int) -> float:
+def _surprise(posterior: Posterior, told: Simulations, number: int) -> float:
     """Squared error of the last so many simulations, predicted from those before, over what was expected."""
     points, curves, _ = (each[-number:] for each in told)
     problem, good = posterior.surface.problem, ~np.isnan(posterior.surface.problem.counts)
