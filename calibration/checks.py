@@ -237,6 +237,11 @@ def _of_sample(sample: Sample | None) -> list[Finding]:
         if sample.efficiency < EVEN:
             return [Finding(1, f"{text}: it misses part of the posterior; take `posterior: nuts`")]
         return [Finding(0, text)]
+    if sample.method == "surface":
+        worst = float(sample.r_hat.max())
+        if worst > DISAGREE:
+            return [Finding(1, f"walkers over the response surface do not agree: r hat {worst:.2f}")]
+        return [Finding(0, f"walkers over the response surface agree (r hat at most {worst:.2f})")]
     worst, divergent = float(sample.r_hat.max()), int(sample.divergent.sum())
     number = sample.divergent.size
     text = f"the chains of NUTS agree (r hat at most {worst:.2f}), and {divergent} of {number:,} draws diverged"

@@ -21,6 +21,7 @@ from lpm import directory, distributed
 from lpm.cache import use_compilation_cache
 from lpm.calibration import (
     checks,
+    emulated,
     ensemble,
     fitting,
     flow,
@@ -187,8 +188,13 @@ def _fitted(problems: dict[str, Problem], chosen: Config, folder: Path, console:
         sample = flow.sample(
             fit, draws=section.draws, seed=section.seed, progress=lambda line: say(console, line, "dim")
         )
+    if section.posterior == "laplace" and fit.surface is not None:
+        sample = emulated.sample(fit, section.draws, section.seed)
     drawn = None if sample is None else sample.z.reshape(-1, problem.size)
-    predictive = posterior.predict(fit, section.draws, section.seed, drawn)
+    if sample is not None and sample.method == "surface":
+        predictive = emulated.predict(fit, sample.z.reshape(-1, problem.size), section.seed)
+    else:
+        predictive = posterior.predict(fit, section.draws, section.seed, drawn)
     found = checks.check(
         fit,
         predictive,

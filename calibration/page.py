@@ -238,6 +238,11 @@ def _assumed(fit: Fit, sample: Sample | None) -> str:
         if sample is None
         else "The posterior was sampled by NUTS, under the same seeds and weights throughout."
         if sample.method == "nuts"
+        else (
+            "The posterior was sampled on the response surface of all simulations, whose error is in it; predictions "
+            "are of the data's own epidemic, whose chance up to the last day seen is known from them."
+        )
+        if sample.method == "surface"
         else "The posterior is that of a normalizing flow, weighed by the likelihood under the same seeds throughout."
     )
     lines += [*problem.world.notes, *problem.world.cautions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Fit:
         message: how it ended, in a sentence.
         coarse: the fit of a sample that this one went on from; None if there was none.
         method: as in a config's `calibrate`.
+        surface: of a regression, the `lpm.calibration.response.Surface` of all its simulations.
     """
 
     problem: Problem
@@ -82,6 +83,7 @@ class Fit:
     message: str
     coarse: Fit | None = None
     method: Literal["levenberg_marquardt", "regression", "ensemble"] = "levenberg_marquardt"
+    surface: Any = None
 
     @property
     def values(self) -> np.ndarray:

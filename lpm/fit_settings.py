@@ -159,7 +159,7 @@ class CalibrateSection:
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
             are fitted as if they were its mean.
-        realizations: simulated at each point.
+        realizations: simulated at each point; of a regression, whose draws its simulations take in turn.
         coarse: agents of a sample that is fitted first, from all starts; the best is then gone on from with everybody.
         coarse_realizations: simulated of the sample at each point.
         coarse_iterations: of the sample, at most; as many as of everybody if left out.

@@ -1,6 +1,6 @@
 """New York City, spring 2020: fit admissions and deaths by borough, and hold the forecast against the weeks after.
 
-    python benchmarks/nyc/held_out.py                 all 8.8 million people, an hour or less on two cores
+    python benchmarks/nyc/held_out.py                 all 8.8 million people, half an hour on two cores
     python benchmarks/nyc/held_out.py --agents 440000 --out smaller
 
 Runs `lpm calibrate nyc-2020-fit` in a process of its own, and counts how many of the weekly numbers by borough, of the

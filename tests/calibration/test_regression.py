@@ -9,10 +9,11 @@ import pytest
 
 import lpm
 from lpm import calibration
-from lpm.calibration import fitting, regression
-from lpm.calibration.objective import moments
+from lpm.calibration import emulated, fitting, likelihoods, regression, response
+from lpm.calibration.posterior import bands as posterior_bands
+from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import keys, simulator, with_counts
-from lpm.calibration.task import Budget, Task
+from lpm.calibration.walkers import walk
 from lpm.errors import RunError
 from lpm.kernels import random
 from lpm.settings import Calendar
@@ -141,51 +142,100 @@ def test_a_fit_of_a_small_epidemic_meets_that_by_derivatives() -> None:
     assert fit.simulations < by_rule.simulations
 
 
-def test_what_chance_does_and_slopes_are_told_apart() -> None:
-    """On a scale that is linear: realizations at the point have the mean and the spread that were drawn.
-
-    Over 300 repeats. The noise of the slope, seen from how far derivatives of parts are apart, is that over repeats.
-    """
+def plain() -> calibration.Problem:
+    """Counts on whose scale the surfaces below are drawn."""
     data = growth.problem(growth.FIRST, growth.GROWTH)
-    linear = dataclasses.replace(data.streams[0], likelihood="least_squares", dispersion=1.0)
-    problem = dataclasses.replace(data, streams=(linear,))
-    generator, known = np.random.default_rng(5), np.zeros((2, 20))
-    slopes = generator.normal(size=(2, 20))
-    means, spreads, found, told = [], [], [], []
-    for _ in range(300):
-        offsets = 0.3 * regression.turned(12, 2, generator)
-        curves = 50 + offsets @ slopes + 2 * generator.normal(size=(12, 20))
-        there, tangents = regression.moved(problem, offsets, curves, (1.0,), known)
-        means.append(there.mean(0))
-        spreads.append(there.var(0, ddof=1))
-        found.append(tangents.mean(0))
-        told.append(tangents.var(0, ddof=1) / 12)
-    assert abs(np.mean(means) - 50) < 4 * 2 / np.sqrt(12 * 300 * 20)
-    assert np.mean(spreads) == pytest.approx(4, rel=0.05)
-    np.testing.assert_allclose(np.mean(found, axis=0), slopes, atol=5 * 2 / 0.3 / np.sqrt(12 * 300))
-    assert np.mean(told) == pytest.approx(np.var(found, axis=0, ddof=1).mean(), rel=0.1)
-    assert np.var(found, axis=0, ddof=1).mean() == pytest.approx(4 / 12 / 0.3**2, rel=0.1)
+    return dataclasses.replace(
+        data, streams=(dataclasses.replace(data.streams[0], likelihood="least_squares", dispersion=1.0),)
+    )
 
 
-def test_a_share_reported_is_not_moved_and_what_it_does_is_known() -> None:
-    problem = small_epidemic()
-    task = Task(problem, simulator(problem), Budget(), 4, 0, lambda _: None)
-    z = np.array([-1.0, 0.3])
-    drawn = regression._round(task, z, np.eye(2), 8, keys(0, 0, 8), np.random.default_rng(0))
-    assert (drawn.points[:, 1] == 0.3).all()
-    assert len(set(drawn.points[:, 0])) == 8
-    place = regression.at(task, [drawn], z, (1.0,), begun=False)
-    mean = moments(problem.streams, (1.0,), place.curves, 0.0).mean
-    exact = (1 - 1 / (1 + np.exp(-0.3))) * mean / (mean + 1)
-    many = mean > 10  # of fewer, the scale of counts bends within the chance of the epidemic
-    assert many.sum() > 8
-    np.testing.assert_allclose(place.jacobians.mean(0)[many, 1], exact[many], rtol=0.05)
-    # Seen from where twice as much is reported, realizations are twice as many.
-    double = np.array([-1.0, np.log(0.9 / 0.1)])
-    drawn = dataclasses.replace(drawn, points=np.column_stack([drawn.points[:, 0], np.full(8, 0.0)]))
-    there, here = (regression.at(task, [drawn], each, (1.0,), begun=False) for each in (double, double * [1, 0]))
-    few = there.curves.mean(0) < 30  # likewise
-    np.testing.assert_allclose(there.curves.mean(0)[~few], 1.8 * here.curves.mean(0)[~few], rtol=0.02)
+def drawn_surface(problem: calibration.Problem, realizations: int, noise: float, shared: float, seed: int):
+    """A surface of 40 simulations of a quadratic, with its value, its slope and the chance that was in it."""
+    generator = np.random.default_rng(seed)
+    slopes, bends = 5 * generator.normal(size=(2, 20)), 3 * generator.normal(size=(2, 2, 20))
+    points, draws = generator.normal(size=(40, 2)), np.arange(40) % realizations
+    deviations = prior_deviation(problem.parameters)
+    curves = 50 + points @ slopes + np.einsum("kp,kq,pqn->kn", points, points, bends)
+    curves = (
+        curves + shared * generator.normal(size=(realizations, 20))[draws] + noise * generator.normal(size=(40, 20))
+    )
+    found = response.surface(problem, (1.0,), points * deviations, curves, draws, np.zeros(2))
+    return found, slopes.T / deviations
+
+
+def test_a_surface_tells_a_quadratic_and_how_far_it_is_off() -> None:
+    """Over 40 surfaces: of the same draws slopes are told better, and errors are as large as the surface says."""
+    problem, squares, slopes = with_counts(plain(), np.full(20, 50.0)), {}, {}
+    for realizations in (4, 40):
+        off, told, tilted, chance = [], [], [], []
+        for seed in range(40):
+            found, slope = drawn_surface(problem, realizations, 0.5, 2.0, seed)
+            value, error = found.at(np.zeros((1, 2)))
+            off.append(((value[0] - 50) ** 2).mean())
+            told.append(error[0] * np.diag(found.chance).mean())
+            tilted.append((((found.slope(np.zeros(2)) - slope) * prior_deviation(problem.parameters)) ** 2).mean())
+            chance.append(np.diag(found.chance).mean())
+        squares[realizations], slopes[realizations] = np.mean(off) / np.mean(told), np.mean(tilted)
+        # Of so few realizations their variance is known within a quarter or so.
+        assert np.mean(chance) == pytest.approx(0.5**2 + 2.0**2, rel=0.25)
+    assert squares[4] == pytest.approx(1, abs=0.35)
+    assert squares[40] == pytest.approx(1, abs=0.35)
+    assert slopes[4] < slopes[40] / 5
+
+
+def test_a_slope_is_the_derivative_of_the_surface() -> None:
+    """A share reported among what is free: its effect is known, and no simulation is moved along it."""
+    problem = small_epidemic(agents=200)
+    generator, begun = np.random.default_rng(0), np.array([-1.0, 0.3])
+    points = begun + np.column_stack([0.5 * generator.normal(size=30), np.zeros(30)])
+    curves = 20 * np.exp(0.5 * (points[:, :1] + 1) * np.linspace(-1, 1, 20)) * generator.uniform(0.9, 1.1, (30, 1))
+    problem = with_counts(problem, np.full(20, 20.0))
+    found = response.surface(problem, (1.0,), points, curves, np.arange(30) % 5, begun)
+    z, step = np.array([-0.8, 0.9]), 1e-3
+    sides = [found.at((z + side)[None])[0][0] for e in np.eye(2) * step for side in (e, -e)]
+    differences = np.stack([(sides[0] - sides[1]) / (2 * step), (sides[2] - sides[3]) / (2 * step)], axis=1)
+    np.testing.assert_allclose(found.slope(z), differences, rtol=0.01, atol=0.01)
+    # Seen from where twice as much is reported, counts are twice as many.
+    here, double = (
+        likelihoods.unstabilised("poisson", found.at(np.array([[-1.0, x]]))[0], 1) for x in (0.0, np.log(9))
+    )
+    np.testing.assert_allclose(double, 1.8 * here, rtol=1e-4)
+
+
+def test_walkers_draw_from_a_bent_density() -> None:
+    """z_0 normal, z_1 normal about z_0^2: means and deviations as they are known, within four errors of 500 draws."""
+
+    def density(z: np.ndarray) -> np.ndarray:
+        return -0.5 * z[:, 0] ** 2 - 0.5 * ((z[:, 1] - z[:, 0] ** 2) / 0.5) ** 2
+
+    first = np.random.default_rng(1).normal(size=(64, 2))
+    places, logs, taken = walk(density, first, 2000, 3, 10)
+    z = places[50:].reshape(-1, 2)
+    np.testing.assert_array_equal(logs[-1], density(places[-1]))
+    assert 0.1 < taken < 0.9
+    np.testing.assert_allclose(z.mean(0), [0, 1], atol=4 * 1.5 / np.sqrt(500))
+    np.testing.assert_allclose(z.std(0), [1, np.sqrt(2 + 0.25)], rtol=0.15)
+
+
+def test_predictions_are_of_the_epidemic_that_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance is most of the error: what the data's own epidemic did is predicted far better than what another would.
+
+    And of 40 data sets the last five counts, which the fit has not seen, lie within bands of 80 % as often as they say.
+    """
+    monkeypatch.setattr(regression, "simulator", Chancy)
+    held, narrower = [], []
+    for number in range(40):
+        whole = observed(number)
+        counts = whole.counts.copy()
+        counts[-5:] = np.nan
+        fit = regression.regress(with_counts(whole, counts), iterations=3, seed=number)
+        found = emulated.predict(fit, emulated.sample(fit, 400).z[0])
+        low, high = posterior_bands(found.counts, [0.1, 0.9])
+        held.append(((whole.counts >= low) & (whole.counts <= high))[-5:].mean())
+        narrower.append(np.log(found.expected[:, 0]).std() / 0.1)
+    assert 0.7 < np.mean(held) < 0.92
+    assert np.mean(narrower) < 1.2
 
 
 def test_too_few_points_are_refused_and_too_many_deaths_named() -> None:
