@@ -51,7 +51,6 @@ def regress(
     axes: np.ndarray | None = None,
     progress: Callable[[str], None] = lambda _: None,
     record: Callable[[Row], None] = lambda _: None,
-    **_: object,
 ) -> Fit:
     """Fit by regression over all simulations.
 

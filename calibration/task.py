@@ -146,9 +146,6 @@ class FromSample:
     share: float
 
 
-Sample = FromSample  # as `lpm.calibration.regression` calls it; others mean draws from a posterior by that name
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """What all starts of a fit share."""
