@@ -126,10 +126,10 @@ class Posterior:
 _log_prior = jax.jit(jax.vmap(log_prior, (None, 0)), static_argnums=0)
 
 
-def posterior_on(surface: Surface) -> Posterior:
-    """The posterior on a surface."""
+def posterior_on(surface: Surface, covariance: np.ndarray | None = None) -> Posterior:
+    """The posterior on a surface, with its own `chance` for C if nothing is given."""
     good = ~np.isnan(surface.problem.counts)
-    covariance = surface.chance
+    covariance = surface.chance if covariance is None else covariance
     variances, directions = np.linalg.eigh(covariance[np.ix_(good, good)])
     variances = np.maximum(variances, 0)
     own = float(surface.problem.epidemic_chance) + 1 / max(float(variances.mean()), 1e-12)
@@ -225,7 +225,8 @@ def sample(fit: Fit, draws: int = 1000, seed: int = 0) -> Sample:
 def predict(fit: Fit, z: np.ndarray, seed: int = 0) -> Predictive:
     """What (draws, size) points predict, of the data's own epidemic."""
     assert fit.surface is not None
-    posterior, generator = posterior_on(fit.surface), np.random.default_rng([seed, 31])
+    posterior = posterior_on(fit.surface, fit.surface.sampled_chance)
+    generator = np.random.default_rng([seed, 31])
     problem, good = fit.problem, ~np.isnan(fit.problem.counts)
     on_scale, error = fit.surface.at(z)
     share = posterior.share + error

@@ -77,12 +77,18 @@ class Surface:
 
     @property
     def chance(self) -> np.ndarray:
-        """C above, (n, n)."""
+        """C above, (n, n), correlations drawn towards zero as far as they are uncertain: what counts are weighed with."""
+        return sum(map(objective.shrunk_covariance, ([each] for each in self._parts)), np.zeros((len(self.level),) * 2))
+
+    @property
+    def sampled_chance(self) -> np.ndarray:
+        """C above as it is: where correlations are drawn towards zero, no count would foretell another."""
+        return sum((each.T @ each / max(len(each) - 1, 1) for each in self._parts), np.zeros((len(self.level),) * 2))
+
+    @property
+    def _parts(self) -> list[np.ndarray]:
         # That their mean is told by themselves is in their variances already.
-        parts = [each * np.sqrt(1 - 1 / len(each)) for each in (self.realizations, self.left)]
-        return sum(
-            (objective.shrunk_covariance([each]) for each in parts), np.zeros((len(self.level), len(self.level)))
-        )
+        return [each * np.sqrt(1 - 1 / len(each)) for each in (self.realizations, self.left)]
 
     @property
     def simulated(self) -> np.ndarray:
