@@ -77,7 +77,7 @@ class Surface:
 
     @property
     def chance(self) -> np.ndarray:
-        """C above, (n, n), correlations drawn towards zero as far as they are uncertain: what counts are weighed with."""
+        """C above, (n, n), correlations drawn towards zero as far as they are uncertain: by it counts are weighed."""
         return sum(map(objective.shrunk_covariance, ([each] for each in self._parts)), np.zeros((len(self.level),) * 2))
 
     @property
