@@ -27,7 +27,8 @@ def seen(name, *dims):
     return Observable(name, see, dims, over="sum")
 
 MODEL = chain(grow=grow)
-OBSERVED = [seen("lost_by_time"), seen("lost_by_cause", "region"), seen("lost", "region"), seen("lost_by_region")]
+OBSERVED = [seen(name) for name in ("lost_by_time", "lost_by_region", "doses")]
+OBSERVED += [seen(name, "region") for name in ("lost_by_cause", "lost")]
 
 def build(settings: Settings, calendar: Calendar) -> World:
     state = initial_state({"wealth": jnp.ones(2)})
@@ -44,12 +45,14 @@ def study(folder: Path, outcomes: str) -> plan.Study:
 
 
 def test_an_observable_may_have_by_in_its_name(tmp_path: Path) -> None:
-    written = report.collect(runs.run(study(tmp_path, "[lost_by_cause, lost_by_time]"), tmp_path / "out"))
+    written = report.collect(runs.run(study(tmp_path, "[lost_by_cause, lost_by_time, doses]"), tmp_path / "out"))
     np.testing.assert_array_equal(written.dataset["averted_lost_by_cause_by_region"][1, 0], [-6, -6])
     rows = {(each["measure"], each["by"], each["of"]): each for each in compare.rows(written.dataset)}
     assert rows["averted_lost_by_cause", "", ""]["mean"] == -12
     assert rows["averted_lost_by_cause", "region", "south"]["mean"] == -6
-    assert figures.drawn(written.dataset) == ["curve_lost_by_cause", "curve_lost_by_time"]
+    assert figures.drawn(written.dataset) == ["curve_lost_by_cause", "curve_lost_by_time", "curve_doses"]
+    assert written.dataset["more_doses"].values.tolist() == [[0], [12]]  # of what measures use, the page says so
+    assert "<th>doses: used more</th>" in written.page.read_text("utf-8")
 
 
 def test_an_observable_called_as_the_answers_of_another_is_refused(tmp_path: Path) -> None:
