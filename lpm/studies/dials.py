@@ -177,7 +177,7 @@ def _contacts(base: Config, changes: tuple[Change, ...], usual: Any) -> np.ndarr
     schedule, calendar = getattr(base.settings, "schedule", None), base.run.calendar
     if not isinstance(schedule, tuple) or not all(isinstance(each, Entry) for each in schedule):
         return None  # a model of one's own may mean something else by the word
-    if not np.array_equal(contact_table(schedule, calendar), getattr(usual, "contacts", None)):
+    if not hasattr(usual, "contacts") or not np.array_equal(contact_table(schedule, calendar), usual.contacts):
         return None
     entries = list(schedule)
     for change in changes:
