@@ -12,6 +12,7 @@ memory. A checkpoint is written under another name, flushed and renamed: one tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -224,12 +225,12 @@ def read(path: Path, parts: int, wanted: np.ndarray | None = None) -> dict[str, 
         wanted: (agents,) places of the agents to read among all, increasing; None for all.
     """
     try:
-        with np.load(path / ENV, allow_pickle=False) as env:
+        with _opened(path / ENV) as env:
             of_env = dict(env)
         if parts == 1 and wanted is None:
             return of_env | dict(_part(path, 0))
         if wanted is None:
-            wanted = np.arange(sum(len(_part(path, number)[ROWS]) for number in range(parts)))
+            wanted = np.arange(sum(_agents(path, number) for number in range(parts)))
         found, filled = {}, 0
         for number in range(parts):
             part = _part(path, number)
@@ -246,10 +247,23 @@ def read(path: Path, parts: int, wanted: np.ndarray | None = None) -> dict[str, 
         return None
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """Arrays by name; NumPy would leave a damaged file open."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+        yield found
+
+
 def _part(path: Path, number: int) -> dict[str, np.ndarray]:
     """What one rank wrote."""
-    with np.load(path / AGENTS.format(number), allow_pickle=False) as part:
+    with _opened(path / AGENTS.format(number)) as part:
         return dict(part)
+
+
+def _agents(path: Path, number: int) -> int:
+    """Of how many agents one rank wrote; their state is not read for it."""
+    with _opened(path / AGENTS.format(number)) as part:
+        return len(part[ROWS])
 
 
 def misfits(saved: Mapping[str, np.ndarray], wanted: State) -> list[str]:

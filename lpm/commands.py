@@ -64,12 +64,13 @@ def branch(
 
     from lpm import store
     from lpm.config import load
+    from lpm.provenance import parted
 
     about = store.open(directory).attrs
     config = config or about.get("config_path")
     if not config:
         raise InputError(f"{directory}: asked for a run of a config, got one without; write --config FILE")
-    overrides = [*about.get("config_overrides", "").splitlines(), *settings]
+    overrides = [*parted(about.get("config_overrides", "")), *settings]
     chosen = load(config, overrides)
     fit = about.get("from_fit"), int(about.get("from_fit_draws") or 0)
     _simulate(chosen, config, overrides, out, console, parent=directory, at=_step(at, chosen.run.calendar), fit=fit)
@@ -130,6 +131,7 @@ def _simulate(
 
     from lpm import store
     from lpm.checkpoint import Plan
+    from lpm.provenance import joined
     from lpm.runner import run as simulate
 
     snapshots, saving = chosen.run.snapshots, chosen.run.checkpoint
@@ -148,7 +150,7 @@ def _simulate(
             snapshots=tuple(snapshots.of) if snapshots else (),
             snapshot_every=snapshots.every if snapshots else 0,
             observed=chosen.compare,
-            attributes={"config": chosen.text, "config_path": where, "config_overrides": "\n".join(overrides)} | fitted,
+            attributes={"config": chosen.text, "config_path": where, "config_overrides": joined(overrides)} | fitted,
             settings=described(chosen) | {key: text for key, text in fitted.items() if key != "from_fit"},
             checkpoints=Plan(saving.steps or 0, saving.minutes, tuple(calendar.step_of(day) for day in saving.at)),
             resumed=resume,

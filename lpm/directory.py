@@ -53,12 +53,25 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A hidden path to write instead of a file, which then appears as a whole and has reached the disk.
+
+    After an error neither is there; a process that is killed leaves the hidden one behind.
+    """
+    part = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        yield part
+        sync(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def publish(file: Path, content: bytes) -> None:
     """Write a file that appears as a whole, and reaches the disk."""
-    part = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")
-    part.write_bytes(content)
-    sync(part)
-    part.replace(file)
+    with whole(file) as part:
+        part.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ import dataclasses
 import datetime
 import functools
 import platform
+import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,24 @@ def git_commit() -> str:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def joined(overrides: Iterable[str]) -> str:
+    """What was given by `--set`, a line each; further lines of one begin with a tab. `parted` takes them apart.
+
+    >>> joined(["run.steps=3", "title=one\\ntwo"])
+    'run.steps=3\\ntitle=one\\n\\ttwo'
+    """
+    return "\n".join(each.replace("\n", "\n\t") for each in overrides)
+
+
+def parted(text: str) -> list[str]:
+    """The overrides that were joined.
+
+    >>> parted(joined(["run.steps=3", "title=one\\ntwo"])), parted("")
+    (['run.steps=3', 'title=one\\ntwo'], [])
+    """
+    return [each.replace("\n\t", "\n") for each in re.split(r"\n(?!\t)", text)] if text else []
 
 
 def provenance(world: World, seed: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lpm.interventions.settings import Interventions
+from lpm.interventions.vaccination import DAYS
 from lpm.settings import Calendar, Mistake
 
 Path = tuple[str | int, ...]
@@ -41,6 +42,11 @@ def check(
             twice = next((label for label in labels if labels.count(label) > 1), None)
             if twice is not None:
                 mistakes.append(_said((*path, key), "each once", f"{twice} twice", "it once"))
+    if asked.vaccination is not None and calendar.steps > DAYS:
+        got = f"one of {calendar.steps:,} days"
+        mistakes.append(
+            _said(("vaccination",), "a run in which the days of doses are told apart", got, f"run.steps: {DAYS}")
+        )
     return mistakes + list(_together(asked, names)) + list(_twice(asked, calendar))
 
 

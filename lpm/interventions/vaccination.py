@@ -4,7 +4,7 @@ A dose lowers susceptibility and the probability of symptoms, after a delay, by 
 
     s_i = s (1 - e_infection w_i),   P(symptoms) = p (1 - e_disease w_i),   w_i = 2^(-(days since it works) / half-life)
 
-Each agent has one byte, the day of its dose. Within a class of priority everybody has a place in a queue that depends
+Each agent has two bytes, the day of its dose. Within a class of priority everybody has a place in a queue that depends
 on nothing but the seed, so that more doses reach the same people earlier and others besides.
 """
 
@@ -23,6 +23,7 @@ from lpm.kernels.stages import Indicator, among, number, plain
 from lpm.state import State
 
 NOT_SERVED = 255
+DAYS = 65_535  # that two bytes tell apart, beside no dose
 WANING_STEPS, WANING_DAYS = 16, 14  # protection against disease is looked up for periods of two weeks
 
 
@@ -39,7 +40,7 @@ def vaccinate(params: Any, state: State, key: random.Key) -> tuple[State, dict[s
     willing = random.happens(words[1], random.threshold(dials["uptake"])) & (1 - away)
     force = in_force(dials, fixed, state)
     dosed, stock = state.agents["dosed"], state.env["vaccine_stock"]
-    today = (1 + state.step).astype(jnp.uint16)  # 65,535 days
+    today = (1 + state.step).astype(jnp.uint16)
     everybody = jnp.zeros(dosed.shape, jnp.uint8)
     for campaign in range(force.shape[0]):
         there = stock[campaign] + force[campaign] * dials["doses"][campaign]

@@ -176,8 +176,13 @@ def _paired(found: Table, about: About) -> None:
     for name in list(found):
         dims, values = found[name]
         if dims[:2] == ("scenario", "realization"):
-            used = name.removesuffix(f"_by_{dims[-1]}") in more
+            used = _outcome(name, dims) in more
             found[f"more_{name}" if used else f"averted_{name}"] = (dims, (values - values[:1]) * (1 if used else -1))
+
+
+def _outcome(name: str, dims: tuple[Any, ...]) -> str:
+    """The outcome's name, without the dim by which it is told; an observable may have `_by_` in its own name."""
+    return name.removesuffix(f"_by_{dims[2]}") if len(dims) > 2 else name
 
 
 def _costed(found: Table, about: About) -> None:
@@ -278,7 +283,7 @@ def rows(dataset: xr.Dataset) -> Iterator[dict[str, Any]]:
         if values.dims[:2] != ("scenario", "realization"):
             continue
         by = str(values.dims[2]) if values.ndim > 2 else ""
-        outcome = str(name).removesuffix(f"_by_{by}")
+        outcome = _outcome(str(name), values.dims)
         for number, scenario in enumerate(dataset["scenario"].values):
             labels = dataset[by].values if by else ("",)
             for place, label in enumerate(labels):

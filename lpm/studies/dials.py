@@ -23,6 +23,7 @@ from lpm.studies.scenarios import Change, shifted
 from lpm.trial import SMALL, agents_setting
 from lpm.world import World
 from lpm.worlds.schedule import LAYERS, check_schedule, contact_table
+from lpm.worlds.schedule import Change as Entry
 
 NEAR = 1e-9  # days, within which a day is whole
 
@@ -147,7 +148,8 @@ def _changes(dials: Dials, values: tuple[float, ...]) -> tuple[Change, ...]:
 
 
 @functools.lru_cache(maxsize=512)
-def _built(path: Any, overrides: tuple[str, ...]) -> World:
+def _built(path: Any, text: str, builder: Any, overrides: tuple[str, ...]) -> World:
+    """`text` and `builder` tell apart what a file was before and after it was edited."""
     return configs.build_world(configs.load(path, overrides))
 
 
@@ -155,7 +157,7 @@ def small_world(base: Config, changes: tuple[str, ...]) -> World:
     """The base with changes, built with few agents; made once for each set of changes."""
     key, agents = agents_setting(base.settings) or ("", None)
     few = (f"{key}={SMALL}",) if key and (agents is None or agents > SMALL) else ()
-    return _built(base.path, (*base.overrides, *changes, *few))
+    return _built(base.path, base.text, base.builder, (*base.overrides, *changes, *few))
 
 
 def _params(dials: Dials, corner: tuple[float, ...]) -> Any:
@@ -173,11 +175,9 @@ def _contacts(base: Config, changes: tuple[Change, ...], usual: Any) -> np.ndarr
     Worlds take a hundred times as long to build as this takes, and searches ask for thousands.
     """
     schedule, calendar = getattr(base.settings, "schedule", None), base.run.calendar
-    if (
-        not isinstance(schedule, tuple)
-        or not hasattr(usual, "contacts")
-        or not np.array_equal(contact_table(schedule, calendar), usual.contacts)
-    ):
+    if not isinstance(schedule, tuple) or not all(isinstance(each, Entry) for each in schedule):
+        return None  # a model of one's own may mean something else by the word
+    if not hasattr(usual, "contacts") or not np.array_equal(contact_table(schedule, calendar), usual.contacts):
         return None
     entries = list(schedule)
     for change in changes:

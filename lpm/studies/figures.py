@@ -46,12 +46,16 @@ def curves(dataset: xr.Dataset, about: About) -> str:
 
     Where some scenario is far above the baseline, a second panel enlarges what is near it.
     """
-    courses = [str(name) for name in dataset if str(name).startswith("curve_")]
-    names = [name for name in courses if not name.endswith(f"_by_{dataset[name].dims[-1]}")]
+    names = drawn(dataset)
     shown = shown_scenarios(dataset)
     tops = {name: _tops(dataset[name].values, shown) for name in names}
     parts = [names[place : place + MOST_ROWS] for place in range(0, len(names), MOST_ROWS)]
     return "".join(_courses(dataset, about, tops, part, number) for number, part in enumerate(parts))
+
+
+def drawn(dataset: xr.Dataset) -> list[str]:
+    """The courses of all places together, whatever their observables are called."""
+    return [str(name) for name in dataset if str(name).startswith("curve_") and dataset[name].dims[-1] == "time"]
 
 
 def _courses(

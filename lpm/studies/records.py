@@ -6,12 +6,12 @@ write one; so runs may be killed, divided among the tasks of an array job, and d
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
-import os
 import shutil
-import socket
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lpm import store
-from lpm.directory import publish, sync
+from lpm.directory import publish, whole
 from lpm.errors import InputError
 from lpm.provenance import differences
 from lpm.settings import Calendar
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER, ABOUT = "runs", "study.json"
 NOT_RUN = "not run yet"
+UNTOUCHED = 60.0  # seconds, after which a hidden file is no longer being written
 SECONDS = "seconds of the run"  # no observable has a name with blanks
 
 
@@ -229,11 +230,9 @@ def read(path: str | Path) -> About:
 def write_run(path: Path, unit: Unit, records: Mapping[str, np.ndarray], seconds: float) -> None:
     """Keep a run's records, (records, ...) for each observable; an earlier failure of the run is forgotten."""
     file = path / FOLDER / f"{unit.name}.npz"
-    part = file.with_name(f".{unit.name}.{socket.gethostname()}.{os.getpid()}.npz")
     arrays: dict[str, Any] = {SECONDS: np.float64(seconds), **records}
-    np.savez(part, **arrays)
-    sync(part)
-    part.replace(file)
+    with whole(file) as part, part.open("wb") as opened:
+        np.savez(opened, **arrays)
     file.with_suffix(".failed").unlink(missing_ok=True)
 
 
@@ -298,4 +297,14 @@ def collect(path: Path, about: About) -> Path:
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+    if not missing(path, about):
+        _tidy(path)
     return target
+
+
+def _tidy(path: Path) -> None:
+    """Remove hidden files that nobody has touched for a while: who wrote them was killed."""
+    for left in (*path.glob(f".{ABOUT}.*"), *(path / FOLDER).glob(".[0-9]*-[0-9]*.*")):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > UNTOUCHED:
+                left.unlink()

@@ -15,7 +15,7 @@ from lpm import batch, directory, distributed, partition, parts
 from lpm.config import described
 from lpm.distributed import Ranks, alone
 from lpm.errors import InputError, LpmError
-from lpm.provenance import identity, provenance
+from lpm.provenance import identity, joined, provenance
 from lpm.runner import Interrupted, writing
 from lpm.signals import Signals
 from lpm.studies import branches, derivatives, observed, optimise, records
@@ -284,7 +284,7 @@ def _about(study: Study, base: World) -> About:
             **(study.draws.about if study.draws else {}),
             "config": study.base.text,
             "config_path": str(study.base.path),
-            "config_overrides": "\n".join(study.base.overrides),
+            "config_overrides": joined(study.base.overrides),
             "study": study.text,
             "study_path": str(study.path),
             "cautions": "\n".join(base.cautions),

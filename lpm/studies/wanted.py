@@ -97,10 +97,29 @@ def wanted(
         name = f"days of {section.capacity.variable}"
         _tried(document, (*ROOT, "capacity", "variable"), of.outcome, name, observables)
     currency, costs, prices = _costs(document, section, observables, world)
+    if section.worth is not None and effect is None and section.effect is None:
+        message = "asked for an effect that the worth is of, got no total that scenarios avert among the outcomes"
+        document.report((*ROOT, "worth"), f"{message}; write for example `effect: deaths`", key=True)
+    _check_names(document, section, (*outcomes, *(cost.outcome for cost in costs)), observables)
     worth, currency = _amount(document, (*ROOT, "worth"), section.worth, currency)
     slopes = derivatives.asked(document, section.sensitivities, base, draws)
     found = Wanted(outcomes, effect, section.capacity, costs, prices, currency, None, worth, slopes)
     return found if section.optimise is None else _with_policy(document, section.optimise, found, base, draws)
+
+
+def _check_names(
+    document: Document, section: StudySection, outcomes: Iterable[Outcome], observables: tuple[Observable, ...]
+) -> None:
+    """That no observable is called as another one's answers by a dim are."""
+    dims = {each.name: each.dims for each in observables}
+    told = {each.variable for each in outcomes} | ({section.capacity.variable} if section.capacity else set())
+    for name, dim in ((each, dim) for each in sorted(told & set(dims)) for dim in dims[each]):
+        if f"{name}_by_{dim}" in told:
+            message = (
+                f"asked for outcomes whose answers have different names, got {name}, told by {dim} too, beside "
+                f"{name}_by_{dim}; leave one of them out, or give the observable another name"
+            )
+            document.report((*ROOT, "outcomes"), message, key=True)
 
 
 def _tried(document: Document, path: Path, make: Any, *values: Any, key: bool = False) -> Any:

@@ -120,6 +120,14 @@ def test_a_date_needs_a_run_with_one() -> None:
     assert "the run has no start" in mistake.message
 
 
+def test_days_of_doses_are_told_apart_in_any_run_that_is_accepted() -> None:
+    asked = Interventions(vaccination=Vaccination((Campaign(1.0),)))
+    (mistake,) = interventions.check(asked, Calendar(65_536), BANDS, None)
+    assert mistake.path == ("vaccination",)
+    assert "got one of 65,536 days; write run.steps: 65535" in mistake.message
+    assert not interventions.check(asked, Calendar(65_535), BANDS, None)
+
+
 def test_regions_of_ones_own_people_are_checked_when_they_are_read(tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     file.write_text("age,region,household\n" + "".join(f"{i % 80},Uptown,{i // 2}\n" for i in range(200)), "utf-8")

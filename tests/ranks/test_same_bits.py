@@ -85,8 +85,8 @@ def test_a_checkpoint_of_one_rank_goes_on_on_three(alone: dict[str, Path], tmp_p
 @pytest.mark.parametrize(
     ("ranks", "halo", "worlds"),
     [
-        (2, "gathered", ("city",)),
-        pytest.param(2, "gathered", ("sir_on_a_graph", "sir_well_mixed"), marks=pytest.mark.slow),
+        (2, "halo", ("sir_on_a_graph",)),
+        pytest.param(2, "gathered", ("sir_on_a_graph", "sir_well_mixed", "city"), marks=pytest.mark.slow),
         pytest.param(3, "halo", THREE, marks=pytest.mark.slow),
     ],
 )
@@ -112,7 +112,7 @@ def on_devices(count: int, out: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("count", "halo", "worlds"),
     [
-        (3, "halo", ("seir_small_world",)),
+        pytest.param(3, "halo", ("seir_small_world",), marks=pytest.mark.slow),  # ranks under one program are quicker
         pytest.param(3, "halo", ("d:sir_on_a_graph",), marks=pytest.mark.slow),
         pytest.param(4, "halo", ("city", "sir_on_a_graph", "d:town"), marks=pytest.mark.slow),
         pytest.param(2, "gathered", ("sir_well_mixed", "seir_small_world", "d:city"), marks=pytest.mark.slow),

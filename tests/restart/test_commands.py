@@ -113,6 +113,14 @@ def test_a_branch_leaves_its_run_on_a_date_and_says_what_it_changes(run_lpm):
     assert mine.attrs["config_overrides"] == "run.seed=3\nsettings.transmission=0.01"
 
 
+def test_a_branch_takes_over_settings_of_several_lines(run_lpm):
+    run_lpm("run", "town.yaml", "--out", "a", "--set", "title=A town,\n\n  and more", "--set", "run.checkpoint.at=[3]")
+    status, _, errors = run_lpm("branch", "a", "--at", "3", "--out", "b")
+    assert status == 0, errors
+    assert lpm.open("b").attrs["title"] == lpm.open("a").attrs["title"]
+    assert lpm.open("a").attrs["title"].startswith("A town,\nand more")
+
+
 def test_a_branch_from_elsewhere_finds_the_config(run_lpm, place, monkeypatch):
     run_lpm("run", "town.yaml", "--out", "a")
     (place / "elsewhere").mkdir()

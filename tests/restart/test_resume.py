@@ -234,3 +234,19 @@ def test_a_checkpoint_does_not_depend_on_the_order_of_agents_in_memory(tmp_path)
         for name in expected:
             np.testing.assert_array_equal(expected[name], found[name])
     assert not np.array_equal(early["agents.place"], late["agents.place"])
+
+
+def test_what_each_rank_wrote_is_read_once(tmp_path, monkeypatch):
+    """And together it is the whole, or nothing where one is damaged."""
+    stage = np.arange(12, dtype=np.uint8).reshape(2, 6)
+    np.savez(tmp_path / "env.npz", step=np.int32(3))
+    for rank, own in enumerate(np.array([[0, 3, 4], [1, 2, 5]])):
+        np.savez(tmp_path / f"agents-{rank}.npz", **{"agents.stage": stage[:, own], "rows": own})
+    read, names = checkpoint._part, []
+    monkeypatch.setattr(checkpoint, "_part", lambda path, number: names.append(number) or read(path, number))
+    found = checkpoint.read(tmp_path, 2)
+    np.testing.assert_array_equal(found["agents.stage"], stage)
+    assert found["step"] == 3
+    assert names == [0, 1]
+    (tmp_path / "agents-1.npz").write_bytes((tmp_path / "agents-1.npz").read_bytes()[:200])
+    assert checkpoint.read(tmp_path, 2) is None

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 from rich.console import Console
 
 import lpm
 from lpm.config import build_world, load
 from lpm.errors import InputError
-from lpm.studies import command, derivatives, plan, records, report, runs
+from lpm.studies import command, compare, derivatives, plan, records, report, runs
 from tests.studies.town import CONFIG as TOWN
 from tests.studies.town import STEPS, Files, write
 
@@ -23,22 +24,27 @@ CONFIG = TOWN.replace(SPREAD, "household: 0.2, school: 0.2, work: 0.4, community
 STUDY = f"""
 study:
   base: town.yaml
-  realizations: 3
+  realizations: 1
   scenarios: {{open schools: {{set: {{settings.schedule.0.contacts: 1}}}}}}
   outcomes: [infections, deaths, peak of hospitalised, days of critical]
-  sensitivities: {{over: {OVER}, shift: [settings.schedule], realizations: 3}}
+  sensitivities: {{over: {OVER}, shift: [settings.schedule], realizations: 2}}
 """
 LABELS = ("transmission.work", "disease.intensive_care", "transmission", "dates of schedule, a day later")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """The study, run and collected."""
+    """The study, run."""
     folder = tmp_path_factory.mktemp("derivatives")
     file = write(folder, STUDY, CONFIG)
     runs.run(plan.load(file), folder / "out")
-    report.collect(folder / "out")
     return Files(file, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def answers(done: Files) -> xr.Dataset:
+    """The study's answers; drawing its page takes longer than its runs."""
+    return derivatives.add(compare.answers(done.out), done.out, records.read(done.out))
 
 
 def asked(file: Path) -> derivatives.Slopes:
@@ -58,12 +64,13 @@ def totals(config: Any, realizations: int, name: str) -> np.ndarray:
     return np.array(found)
 
 
-def test_a_sensitivity_is_the_difference_between_runs_with_the_setting_changed(done: Files) -> None:
+def test_a_sensitivity_is_the_difference_between_runs_with_the_setting_changed(
+    done: Files, answers: xr.Dataset
+) -> None:
     base = asked(done.study).base
-    answers = report.collect(done.out).dataset
-    value = totals(base, 3, "infections")
+    value = totals(base, 2, "infections")
     for label, key, now in (("transmission.work", "settings.transmission.work", 0.4),):
-        more, less = (totals(load(base.path, [f"{key}={now * (1 + h)}"]), 3, "infections") for h in (0.05, -0.05))
+        more, less = (totals(load(base.path, [f"{key}={now * (1 + h)}"]), 2, "infections") for h in (0.05, -0.05))
         expected = (more - less).mean() / 0.1 / value.mean()
         found = answers["elasticity_infections"].sel(elasticity_setting=label, of_estimate="estimate").item()
         assert expected > 0.05
@@ -91,8 +98,8 @@ def test_numbers_below_a_key_change_together_and_dates_by_a_day(done: Files) -> 
         assert not np.asarray(entry).any()
 
 
-def test_days_in_intensive_care_follow_its_admissions_and_infections_do_not(done: Files) -> None:
-    answers = report.collect(done.out).dataset.sel(elasticity_setting=LABELS[1])
+def test_days_in_intensive_care_follow_its_admissions_and_infections_do_not(answers: xr.Dataset) -> None:
+    answers = answers.sel(elasticity_setting=LABELS[1])
     assert not answers["elasticity_infections"].values.any()
     estimate, low, high = answers["elasticity_days_of_critical"].values
     assert low < estimate < high
@@ -113,7 +120,7 @@ def test_the_rule_finds_what_differences_find(tmp_path: Path) -> None:
     """Infections and admissions by 24 realizations each: within 10 % and 3.3 standard errors of both (p = 0.001)."""
     base = CONFIG.replace("agents: 2000", "agents: 1000")
     text = STUDY.replace("[infections, deaths, peak of hospitalised, days of critical]", "[infections, admissions]")
-    text = text.replace("realizations: 3}", "realizations: 24, method: METHOD}")
+    text = text.replace("realizations: 2}", "realizations: 24, method: METHOD}")
     text = text.replace(OVER, "[settings.transmission]").replace("shift: [settings.schedule], ", "")
     found = {}
     for method in ("differences", "cavity"):
@@ -127,8 +134,9 @@ def test_the_rule_finds_what_differences_find(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found["cavity"][f"value {name}"], found["differences"][f"value {name}"])
 
 
-def test_page_and_tables_have_them(done: Files) -> None:
+def test_page_and_tables_have_them(done: Files, answers: xr.Dataset) -> None:
     written = report.collect(done.out)
+    xr.testing.assert_identical(written.dataset, answers)
     page = written.page.read_text("utf-8")
     assert 'aria-label="Sensitivities of the baseline"' in page
     assert all(label in page for label in LABELS)

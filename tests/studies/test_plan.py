@@ -248,3 +248,6 @@ def test_what_measures_use_is_no_effect(tmp_path: Path) -> None:
         plan.load(write(tmp_path / "a", text, CONFIG.replace("run:", vaccine)))
     alone = plan.load(write(tmp_path / "b", GOOD + "  outcomes: [doses]\n", CONFIG.replace("run:", vaccine)))
     assert alone.wanted.effect is None
+    text = GOOD + "  outcomes: [doses]\n  worth: 5 USD\n"
+    with pytest.raises(InputError, match=r"study.worth: asked for an effect that the worth is of, got no total"):
+        plan.load(write(tmp_path / "c", text, CONFIG.replace("run:", vaccine)))

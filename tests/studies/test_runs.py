@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,40 @@ def test_a_damaged_run_is_missed_and_done_again(done: Files, tmp_path: Path) -> 
     runs.run(plan.load(tmp_path / "study.yaml"), path, resumed=True)
     assert not collect(path)
     same(lpm.open(path).load(), lpm.open(done.out).load())
+
+
+def test_what_a_killed_process_left_is_removed_once_all_runs_are_there(done: Files, tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    shutil.copytree(done.out, path)
+    (path / records.FOLDER / ".gitignore").touch()
+    old, new = (path / records.FOLDER / f".0001-0000{number}.npz.elsewhere.17" for number in (0, 1))
+    for each in (old, new, path / ".study.json.elsewhere.17"):
+        each.write_bytes(b"half")
+        os.utime(each, (0, 0))
+    os.utime(new)  # still being written
+
+    def hidden() -> list[str]:
+        return sorted(each.name for each in path.rglob(".[0-9gs]*.*") if each.is_file() and "zarr" not in str(each))
+
+    run = path / records.FOLDER / f"{Unit(1, 0).name}.npz"
+    run.rename(tmp_path / "aside")
+    records.collect(path, records.read(path))
+    assert old.name in hidden()
+    (tmp_path / "aside").rename(run)
+    records.collect(path, records.read(path))
+    assert hidden() == [new.name]
+
+
+def test_a_run_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / records.FOLDER).mkdir()
+    with pytest.raises(AttributeError, match="no room"):
+        records.write_run(tmp_path, Unit(0, 0), {"deaths": Unwritable()}, 1.0)  # type: ignore[dict-item]
+    assert not list((tmp_path / records.FOLDER).iterdir())
+
+
+class Unwritable:
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise AttributeError("no room")
 
 
 @pytest.mark.parametrize("task", [(0, 3), (4, 3)])
