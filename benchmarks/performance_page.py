@@ -251,8 +251,8 @@ def around(overhead: Results) -> str:
 
 From `lpm run CONFIG` until its first day is in the store, once it has run before, and with an empty cache directory
 (*cold*: programs are compiled and the synthetic population is made); a run of one day, its picture drawn; the same of
-all days of the config. Then all days in a warm process, the steps alone and as a run that checks its world, writes daily counts and its
-last checkpoint.
+all days of the config. Then all days in a warm process, the steps alone and as a run that checks its world, writes
+daily counts and its last checkpoint.
 
 {table(head.split("|"), rows)}
 
