@@ -46,6 +46,7 @@ def needs_compiler() -> None:
         pytest.skip("needs a C compiler")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("modules")
 def test_two_simulators_end_with_the_same_share_infected(tmp_path: Path) -> None:
     """20,000 agents, 6 epidemics each: 4 standard errors are p = 0.003 in Student's t with 10 degrees of freedom."""

@@ -68,6 +68,7 @@ def observed(number: int) -> calibration.Problem:
     return with_counts(problem, np.random.default_rng(number).poisson(curve).astype(float))
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_is_true_where_chance_is_most_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 30 data sets and two parameters, as often as they say: fewer than 47 of 60, or all, have a chance of 0.2 %.
 
@@ -88,6 +89,7 @@ def test_intervals_hold_what_is_true_where_chance_is_most_of_the_error(monkeypat
     assert faster == pytest.approx(np.hypot(0.02, 0.0055), rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_agents_may_be_fitted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its epidemics are further apart, and the whole is gone on with from where it ended."""
     monkeypatch.setattr(regression, "simulator", Chancy)
@@ -218,6 +220,7 @@ def test_walkers_draw_from_a_bent_density() -> None:
     np.testing.assert_allclose(z.std(0), [1, np.sqrt(2 + 0.25)], rtol=0.15)
 
 
+@pytest.mark.slow
 def test_predictions_are_of_the_epidemic_that_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance is most of the error: what the data's own epidemic did is predicted far better than what another would.
 

@@ -19,6 +19,7 @@ def small_world(agents: int, rewired: float) -> World:
     return sir.build(settings, Calendar(50))
 
 
+@pytest.mark.slow
 def test_a_small_world_has_a_derivative() -> None:
     """1500 agents, 32 realizations, fixed seed: slopes between .65 and 1.15 and chance (p = 0.001 each).
 

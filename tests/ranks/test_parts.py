@@ -266,6 +266,7 @@ def test_a_population_is_read_in_rows(tmp_path: Path) -> None:
 AGENTS, BOUND = 1_000_000, 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's account of peak memory")
 def test_no_rank_needs_the_memory_of_all(tmp_path: Path) -> None:
     """The rise of resident memory while a world is built: four ranks against one process. With none apart it is 1."""
