@@ -35,8 +35,9 @@ SURPRISE = 2.0  # mean square of a round's errors, over what was expected, from 
 SPREAD = 0.5  # of the first round's points along each axis, in posterior deviations of a sample
 LEAST = 64  # simulations of a round where nothing is said
 TURNS = 3  # of dispersions and mode, after each round
-Simulations = tuple[np.ndarray, np.ndarray, np.ndarray]  # (K, size) points, (K, n) curves, (K,) their realizations
 LOUD = 0.5  # error of the surface, in posterior deviations, below which a fit may end
+
+Simulations = tuple[np.ndarray, np.ndarray, np.ndarray]  # (K, size) points, (K, n) curves, (K,) their realizations
 
 
 def regress(

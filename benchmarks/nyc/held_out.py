@@ -1,6 +1,6 @@
 """New York City, spring 2020: fit admissions and deaths by borough, and hold the forecast against the weeks after.
 
-    python benchmarks/nyc/held_out.py                 all 8.8 million people, half an hour on two cores
+    python benchmarks/nyc/held_out.py                 all 8.8 million people, about half an hour on two cores
     python benchmarks/nyc/held_out.py --agents 440000 --out smaller
 
 Runs `lpm calibrate nyc-2020-fit` in a process of its own, and counts how many of the weekly numbers by borough, of the
@@ -108,6 +108,17 @@ def last_value(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def rounds(fit: Path) -> list[dict[str, float]]:
+    """How far the mode moved in each round, and what the surfaces' errors make, in posterior deviations."""
+    with xr.open_zarr(fit / "history.zarr", consolidated=False) as history:
+        moved, errors = (np.sqrt(history[name].values) for name in ("squared_step", "squared_chance"))
+        spent = history["simulations"].values
+    return [
+        {"simulations": int(each), "moved": round(float(step), 2), "errors": round(float(error), 2)}
+        for each, step, error in zip(spent, moved, errors, strict=True)
+    ]
+
+
 def fitted(out: Path, agents: int | None, sample: int | None, more: list[str]) -> tuple[float, float]:
     """Run `lpm calibrate`; seconds from its start to its end, and those of all processors together."""
     words = ["calibrate", "nyc-2020-fit", "--out", str(out)]
@@ -137,6 +148,7 @@ def main() -> None:
         table = pd.concat([bands(out, stream) for stream in STREAMS], ignore_index=True)
         result: dict[str, Any] = {"seconds": seconds, "processor_seconds": spent, "coverage": coverage(table)}
         result |= {"held_out_weeks": by_week(table), "mean_absolute_error": last_value(table)}
+        result["rounds"] = rounds(out)
         result |= {name: said[name] for name in ("agents", "simulations", "message", "verdict", "parameters")}
         result |= {name: said[name] for name in ("weakly_identified", "streams", "commit", "versions")}
         if not asked.agents:

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-FREE = 1 << 13  # entries of padding that small worlds may have: some microseconds a step, and a third less to compile
+FREE = 1 << 13  # entries of padding that small worlds may have: some microseconds a step, and less to compile
 
 
 @dataclasses.dataclass(frozen=True)
