@@ -19,6 +19,14 @@ Chen, Ankenman & Nelson 2012, ACM Trans. Model. Comput. Simul. 22.)
 
 A simulation far from the data says less of where they are: w_k is its misfit over that of the nearer ones. What a share
 reported does is known, and taken out before.
+
+Simulations of a sample of the people are many for the cost of one of everybody. They tell the slopes and bends of the
+same surface, off by a constant for each count, with a chance of their own that is larger:
+
+    g(X_k) = a + d + B u_k + u_k' Q u_k + f'_r(k) + e'_k
+
+for simulation k of the sample; the variances of d, f' and e' are found with the others, and the chance of one epidemic
+is told by those of everybody alone. (Two levels of one code: Kennedy & O'Hagan 2000, Biometrika 87.)
 """
 
 from __future__ import annotations
@@ -38,7 +46,36 @@ from lpm.errors import RunError
 FLAT = 1e3  # s_0: next to nothing is known of the level
 AMOUNTS, BENDS, CHANCE = (-12.0, 7.0), (-20.0, 3.0), (-11.5, 5.0)  # bounds of the logs of a, b, and both variances
 BEGIN = (0.0, -5.0, -1.0, -1.0)  # of these logs
+APART = (1.0, 1.0, 0.0)  # and of the variances of f', e' and d
 TURNS = 100  # of the search for them, at most
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Simulations:
+    """Simulations, each at a point of its own.
+
+    Args:
+        points: (K, size) z.
+        curves: (K, n) expected counts.
+        draws: (K,) integers, the number of the realization whose draws each has.
+        whole: (K,) bool, whether of everybody, not of a sample.
+    """
+
+    points: np.ndarray
+    curves: np.ndarray
+    draws: np.ndarray
+    whole: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def some(self, which: np.ndarray | slice) -> Simulations:
+        """Some of them."""
+        return Simulations(*(each[which] for each in vars(self).values()))
+
+    def with_more(self, more: Simulations) -> Simulations:
+        """These and then others."""
+        return Simulations(*map(np.concatenate, zip(vars(self).values(), vars(more).values(), strict=True)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,20 +85,23 @@ class Surface:
     Args:
         problem: whose counts.
         dispersions: of g.
+        told: the simulations, those that did not die out.
         z: (size,) the point z0.
         deviations: (size,) of the prior; inf for a share reported, whose effect is known.
         points: (K, size) u_k.
         amounts, bend: a and b.
         shared, noise: f, and the variance of e.
+        apart: of a sample: the variances of f', e' and d.
         inverse: (K, K) of the kernel's matrix with e's.
         weights: (K, n) that times g(X) less its mean.
         level: (n,) mean of g(X).
-        left: (K, n) what is left of each simulation predicted from all others, with the variance of e.
+        left: (K, n) what is left of each simulation of everybody predicted from all others, with the variance of e.
         realizations: (realizations, n) f_r, with its variance.
     """
 
     problem: Problem
     dispersions: tuple[float, ...]
+    told: Simulations
     z: np.ndarray
     deviations: np.ndarray
     points: np.ndarray
@@ -69,6 +109,7 @@ class Surface:
     bend: float
     shared: float
     noise: float
+    apart: tuple[float, ...]
     inverse: np.ndarray
     weights: np.ndarray
     level: np.ndarray
@@ -127,38 +168,34 @@ class Surface:
 def surface(
     problem: Problem,
     dispersions: Sequence[float],
-    points: np.ndarray,
-    curves: np.ndarray,
-    draws: np.ndarray,
+    told: Simulations,
     z: np.ndarray,
     before: Surface | None = None,
 ) -> Surface:
-    """The surface of simulations, (K, size) points and (K, n) expected counts, about z.
+    """The surface of simulations about z.
 
     Args:
-        draws: (K,) r(k), integers.
         before: one of fewer simulations, where the search for its numbers begins.
     Raises:
         RunError: if too few of them are finite and did not die out.
     """
     dispersions = tuple(dispersions)
-    alive = lived(problem, curves)
+    alive = lived(problem, told.curves)
     if alive.sum() < problem.size + 2:
         raise RunError(
             f"asked for a regression, got {int(alive.sum())} simulations of {len(alive)} that did not die out, where "
             f"{problem.size + 2} are needed; write narrower priors, or more `points`"
         )
+    told = told.some(alive)
     deviations = np.where(shares(problem, z).any(1), np.inf, prior_deviation(problem.parameters))
-    u = (points[alive] - z) / deviations
-    curves = curves[alive] * np.exp(log_shares(problem, z[None]) - log_shares(problem, points[alive]))
+    u = (told.points - z) / deviations
+    curves = told.curves * np.exp(log_shares(problem, z[None]) - log_shares(problem, told.points))
     scaled = of_each(likelihoods.stabilised, problem, dispersions, curves)
     far = _misfit(problem, dispersions, curves)
     nearer = np.sort(far)[: 2 * (problem.size + 2)]
     wide = np.maximum(1.0, far / np.median(nearer))
     level = np.average(scaled, axis=0, weights=1 / wide)
-    first = None if before is None else (before.amounts, before.bend, before.shared, before.noise)
-    same = (draws[alive][:, None] == np.unique(draws[alive])).astype(np.float64)
-    return _of(problem, dispersions, z, deviations, u, scaled, level, wide, same, first)
+    return _of(problem, dispersions, told, z, deviations, u, scaled, level, wide, before)
 
 
 def lived(problem: Problem, curves: np.ndarray) -> np.ndarray:
@@ -186,25 +223,32 @@ def residuals(problem: Problem, dispersions: Sequence[float], means: np.ndarray)
 def _of(
     problem: Problem,
     dispersions: tuple[float, ...],
+    told: Simulations,
     z: np.ndarray,
     deviations: np.ndarray,
     u: np.ndarray,
     scaled: np.ndarray,
     level: np.ndarray,
     wide: np.ndarray,
-    same: np.ndarray,
-    first: tuple[np.ndarray, float, float, float] | None,
+    before: Surface | None,
 ) -> Surface:
     """The surface with the numbers that make the simulations likeliest."""
     count, size = u.shape
     apart = scaled - level
     # Only what they do to each other's likelihood counts: n columns as if they were independent, one variance for all.
     apart = apart[:, apart.std(0) > 0]
-    n, together = apart.shape[1], same @ same.T
+    n, whole = apart.shape[1], told.whole
+    own = _alike(told.draws, whole)
+    # What is added to the kernel, each with a variance: f and e, and of a sample f', e' and d.
+    added = [own @ own.T, np.diag(wide * whole)]
+    if not whole.all():
+        theirs = _alike(told.draws, ~whole)
+        added += [theirs @ theirs.T, np.diag(wide * ~whole), np.outer(~whole, ~whole).astype(float)]
 
     def matrix_of(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s = (u * np.exp(t[:size])) @ u.T
-        return s, FLAT + s + np.exp(t[-3]) * s**2 + np.exp(t[-2]) * together + np.exp(t[-1]) * np.diag(wide)
+        parts = sum(np.exp(log) * each for log, each in zip(t[size + 1 :], added, strict=True))
+        return s, FLAT + s + np.exp(t[size]) * s**2 + parts
 
     def minus_log(t: np.ndarray) -> tuple[float, np.ndarray]:
         s, matrix = matrix_of(t)
@@ -213,20 +257,26 @@ def _of(
         variance = max(float((apart * found).sum()) / (n * count), 1e-300)
         value = 0.5 * n * (count * np.log(variance) + np.linalg.slogdet(matrix)[1])
         by = 0.5 * (n * inverse - found @ found.T / variance)
-        slopes = np.einsum("kp,kp->p", (by * (1 + 2 * np.exp(t[-3]) * s)) @ u, u)
-        others = [(by * s**2).sum(), (by * together).sum(), (np.diag(by) * wide).sum()]
+        slopes = np.einsum("kp,kp->p", (by * (1 + 2 * np.exp(t[size]) * s)) @ u, u)
+        others = [(by * each).sum() for each in (s**2, *added)]
         return float(value), np.concatenate([slopes, others]) * np.exp(t)
 
-    begin = np.concatenate([np.full(size, BEGIN[0]), BEGIN[1:]])
-    if first is not None:
-        begin = np.log(np.concatenate([first[0], first[1:]]))
-    bounds = [AMOUNTS] * size + [BENDS, CHANCE, CHANCE]
-    begin = np.clip(begin, *np.array(bounds).T)
+    begin = np.concatenate([np.full(size, BEGIN[0]), BEGIN[1:], APART])
+    if before is not None:
+        numbers = [*before.amounts, before.bend, before.shared, before.noise, *before.apart]
+        begin[: len(numbers)] = np.log(numbers)
+    bounds = [AMOUNTS] * size + [BENDS] + [CHANCE] * len(added)
+    begin = np.clip(begin[: len(bounds)], *np.array(bounds).T)
     best = minimize(minus_log, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": TURNS}).x
-    amounts, (bend, shared, noise) = np.exp(best[:size]), map(float, np.exp(best[size:]))
+    amounts, (bend, shared, noise, *rest) = np.exp(best[:size]), map(float, np.exp(best[size:]))
     inverse = np.linalg.inv(matrix_of(best)[1])
     weights = inverse @ (scaled - level)
-    left = weights * np.sqrt(noise / np.diag(inverse))[:, None]
-    by_realization = same.T @ weights * np.sqrt(shared / np.diag(same.T @ inverse @ same))[:, None]
-    numbers = (amounts, bend, shared, noise)
-    return Surface(problem, dispersions, z, deviations, u, *numbers, inverse, weights, level, left, by_realization)
+    left = (weights * np.sqrt(noise / np.diag(inverse))[:, None])[whole]
+    by_realization = own.T @ weights * np.sqrt(shared / np.diag(own.T @ inverse @ own))[:, None]
+    found = (amounts, bend, shared, noise, tuple(rest), inverse, weights, level, left, by_realization)
+    return Surface(problem, dispersions, told, z, deviations, u, *found)
+
+
+def _alike(draws: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Which of the simulations, some alone, have the draws of each realization: (K, realizations) float."""
+    return ((draws[:, None] == np.unique(draws[which])) & which[:, None]).astype(np.float64)

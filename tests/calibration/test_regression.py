@@ -91,7 +91,7 @@ def test_intervals_hold_what_is_true_where_chance_is_most_of_the_error(monkeypat
 
 @pytest.mark.slow
 def test_a_sample_of_the_agents_may_be_fitted_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its epidemics are further apart, and the whole is gone on with from where it ended."""
+    """The whole is gone on with from where it ended, and all simulations tell the surface."""
     monkeypatch.setattr(regression, "simulator", Chancy)
     monkeypatch.setattr(fitting, "simulator", Chancy)
     lines, whole = list[str](), observed(0)
@@ -102,7 +102,9 @@ def test_a_sample_of_the_agents_may_be_fitted_first(monkeypatch: pytest.MonkeyPa
     assert fit.coarse.problem is small
     assert fit.method == "regression"
     assert lines[0] == "a sample of 1 agents, 25 % of them, first"
-    assert fit.starts[0].verdict in ("noise floor", "converged")
+    assert fit.starts[0].verdict == "converged"
+    assert fit.surface.told.whole.sum() == fit.simulations - np.ceil(fit.coarse.simulations / 4)
+    assert len(fit.surface.told) == fit.surface.told.whole.sum() + len(fit.coarse.surface.told)
     straight = regression.regress(whole, iterations=20)
     assert (np.abs(fit.z - straight.z) < np.sqrt(np.diag(straight.covariance))).all()
 
@@ -162,7 +164,8 @@ def drawn_surface(problem: calibration.Problem, realizations: int, noise: float,
     curves = (
         curves + shared * generator.normal(size=(realizations, 20))[draws] + noise * generator.normal(size=(40, 20))
     )
-    found = response.surface(problem, (1.0,), points * deviations, curves, draws, np.zeros(2))
+    told = response.Simulations(points * deviations, curves, draws, np.ones(40, bool))
+    found = response.surface(problem, (1.0,), told, np.zeros(2))
     return found, slopes.T / deviations
 
 
@@ -186,6 +189,33 @@ def test_a_surface_tells_a_quadratic_and_how_far_it_is_off() -> None:
     assert slopes[4] < slopes[40] / 5
 
 
+def test_simulations_of_a_sample_tell_slopes_and_no_level() -> None:
+    """Ten simulations of everybody, and 40 of a sample that are 3 too high, with three times the chance; 40 surfaces.
+
+    Errors are as large as the surface says, and those of the slope far smaller than without the sample.
+    """
+    problem = with_counts(plain(), np.full(20, 50.0))
+    deviations = prior_deviation(problem.parameters)
+    off, told, tilted, alone = [], [], [], []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        slopes = 5 * generator.normal(size=(2, 20))
+        points, whole, draws = generator.normal(size=(50, 2)), np.arange(50) < 10, np.arange(50) % 5
+        chance = np.where(whole, 1, 3)[:, None]
+        curves = 50 + points @ slopes + np.where(whole, 0, 3)[:, None] + chance * 0.5 * generator.normal(size=(50, 20))
+        curves += chance * generator.normal(size=(2, 5, 20))[whole.astype(int), draws]
+        both = response.Simulations(points * deviations, curves, draws, whole)
+        found = response.surface(problem, (1.0,), both, np.zeros(2))
+        value, error = found.at(np.zeros((1, 2)))
+        off.append(((value[0] - 50) ** 2).mean())
+        told.append(error[0] * np.diag(found.chance).mean())
+        without = response.surface(problem, (1.0,), both.some(whole), np.zeros(2))
+        for these, errors in ((found, tilted), (without, alone)):
+            errors.append((((these.slope(np.zeros(2)) * deviations).T - slopes) ** 2).mean())
+    assert np.mean(off) / np.mean(told) == pytest.approx(1, abs=0.5)
+    assert np.mean(tilted) < 0.5 * np.mean(alone)
+
+
 def test_a_slope_is_the_derivative_of_the_surface() -> None:
     """A share reported among what is free: its effect is known, and no simulation is moved along it."""
     problem = small_epidemic(agents=200)
@@ -193,7 +223,8 @@ def test_a_slope_is_the_derivative_of_the_surface() -> None:
     points = begun + np.column_stack([0.5 * generator.normal(size=30), np.zeros(30)])
     curves = 20 * np.exp(0.5 * (points[:, :1] + 1) * np.linspace(-1, 1, 20)) * generator.uniform(0.9, 1.1, (30, 1))
     problem = with_counts(problem, np.full(20, 20.0))
-    found = response.surface(problem, (1.0,), points, curves, np.arange(30) % 5, begun)
+    told = response.Simulations(points, curves, np.arange(30) % 5, np.ones(30, bool))
+    found = response.surface(problem, (1.0,), told, begun)
     z, step = np.array([-0.8, 0.9]), 1e-3
     sides = [found.at((z + side)[None])[0][0] for e in np.eye(2) * step for side in (e, -e)]
     differences = np.stack([(sides[0] - sides[1]) / (2 * step), (sides[2] - sides[3]) / (2 * step)], axis=1)
