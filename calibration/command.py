@@ -132,6 +132,10 @@ def _led(
     problem = problems["whole"]
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
     say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
+    unused = setup.idle(chosen)
+    if unused:
+        method = chosen.calibrate.method if chosen.calibrate else ""
+        say(console, f"method {method} has no use for {', '.join(unused)} under `calibrate`", "dim")
     with directory.held(directory.writable(folder)):
         _check_identity(chosen, folder)
         log = Log(folder / FOLDER, lambda line: say(console, line, "dim"))

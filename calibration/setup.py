@@ -28,6 +28,23 @@ if TYPE_CHECKING:
     from lpm.schema_yaml import Document
 
 
+IDLE = {  # settings that a method has no use for
+    "levenberg_marquardt": {"members", "assimilations", "points", "coarse_points"},
+    "regression": {"members", "assimilations", "starts", "coarse_realizations", "derivatives"},
+    "ensemble": {
+        *("starts", "iterations", "budget", "derivatives", "points"),
+        *("coarse", "coarse_points", "coarse_realizations", "coarse_iterations"),
+    },
+}
+
+
+def idle(config: Config) -> list[str]:
+    """Settings of the section `calibrate` that its method has no use for, as the file has them."""
+    assert config.calibrate is not None
+    given = config.document.data["calibrate"]
+    return [name for name in given if name in IDLE[config.calibrate.method] and given[name] is not None]
+
+
 def problem_of(config: Config, world: World) -> Problem:
     """The problem that a config's `calibrate` section poses.
 

@@ -155,12 +155,13 @@ class CalibrateSection:
             are right for every model and whose cost hardly grows with the number of parameters.
         members, assimilations: of the ensemble.
         points, coarse_points: simulations of each round of a regression; if left out 64, or half as many again as there
-            are numbers to tell, and of a sample of agents eight times as many.
+            are numbers to tell, and of a sample of agents twice as many.
         data: how the series under compare came about; all of them, with negative binomial counts, if left out.
         epidemic_chance: the data are one draw of the epidemic, whose chance is part of their variance; if false, they
             are fitted as if they were its mean.
         realizations: simulated at each point; of a regression, whose draws its simulations take in turn.
         coarse: agents of a sample that is fitted first, from all starts; the best is then gone on from with everybody.
+            In a regression the sample's simulations tell the surface too.
         coarse_realizations: simulated of the sample at each point.
         coarse_iterations: of the sample, at most; as many as of everybody if left out.
         starts: from the prior.

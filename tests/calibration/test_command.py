@@ -1,5 +1,6 @@
 """`lpm calibrate`: what it prints and writes, and what it says of a section with mistakes."""
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -17,6 +18,7 @@ from lpm import calibration, cli
 from lpm.calibration import hub, results, setup
 from lpm.calibration.command import _fitted, _write
 from lpm.config import build_world, load
+from lpm.fit_settings import CalibrateSection
 from tests.calibration import growth
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +153,13 @@ def test_a_method_is_given_what_it_takes(
     asked = raised.value.args[0]
     assert set(asked) == {"realizations", "seed", "progress"} | owns
     assert set(asked) <= set(takes)
+
+
+def test_settings_that_a_method_has_no_use_for_are_named() -> None:
+    chosen = load("school-influenza-1978", ["calibrate.method=ensemble", "calibrate.coarse=null"])
+    assert setup.idle(chosen) == ["starts"]
+    fields = {field.name for field in dataclasses.fields(CalibrateSection)}
+    assert set().union(*setup.IDLE.values()) <= fields
 
 
 def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
