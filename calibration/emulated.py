@@ -230,12 +230,14 @@ def predict(fit: Fit, z: np.ndarray, seed: int = 0) -> Predictive:
     problem, good = fit.problem, ~np.isnan(fit.problem.counts)
     on_scale, error = fit.surface.at(z)
     share = posterior.share + error
+    # The surface is less sure of weeks yet to come, which more parameters change.
+    of_each_count = np.where(good, share[:, None], posterior.share + fit.surface.errors(z))
     value, vector = np.linalg.eigh(posterior.covariance)
     drawn = generator.normal(size=on_scale.shape) * np.sqrt(np.maximum(value, 0)) @ vector.T
-    drawn = np.sqrt(share)[:, None] * drawn
+    drawn = np.sqrt(of_each_count) * drawn
     left = posterior.residuals(on_scale) - drawn[:, good] - generator.normal(size=(len(z), int(good.sum())))
     left = left @ posterior.directions / (1 + share[:, None] * posterior.variances) @ posterior.directions.T
-    drawn = drawn + share[:, None] * (left @ posterior.covariance[good])
+    drawn = drawn + np.sqrt(share[:, None] * of_each_count) * (left @ posterior.covariance[good])
     expected = of_each(likelihoods.unstabilised, problem, fit.surface.dispersions, on_scale + drawn)
     counts = observed(problem, fit.weights.dispersions, expected, np.random.default_rng(seed + 1))
     return Predictive(z, expected, counts, fit.died_out)

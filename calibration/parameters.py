@@ -144,6 +144,19 @@ def names(parameters: Sequence[Parameter]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def since(parameters: Sequence[Parameter]) -> np.ndarray:
+    """The step from which each entry of z changes anything, (size,) int64.
+
+    >>> since([Parameter("rate", ("rate",), 0, 1), Parameter("contacts", ("contacts.3",), 0, 2, days=(0, 40))])
+    array([ 0,  0, 40])
+    """
+    found: list[int] = []
+    for each in parameters:
+        moved = [step for step, x in each.covariate if x != 1]
+        found += each.days or [min(moved, default=0)] * each.size
+    return np.array(found, np.int64)
+
+
 def forward(parameter: Parameter, z: jax.Array) -> jax.Array:
     """The parameter's values for its entries of z, any shape, float32."""
     low, high = parameter.low, parameter.high

@@ -25,9 +25,10 @@ import numpy as np
 from lpm.calibration import emulated, likelihoods, objective, response
 from lpm.calibration.emulated import Posterior
 from lpm.calibration.fitting import ending, largest_chance, screened
+from lpm.calibration.likeliest import surface
 from lpm.calibration.priors import prior_deviation, starting_points
 from lpm.calibration.problem import LARGE, Problem, keys, simulator
-from lpm.calibration.response import Simulations, Surface, surface
+from lpm.calibration.response import Simulations, Surface
 from lpm.calibration.tangents import of_each, shares
 from lpm.calibration.task import Budget, Fit, Row, Start, Task, Verdict
 

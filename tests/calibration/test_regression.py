@@ -9,7 +9,7 @@ import pytest
 
 import lpm
 from lpm import calibration
-from lpm.calibration import emulated, fitting, likelihoods, regression, response
+from lpm.calibration import emulated, fitting, likeliest, likelihoods, regression, response
 from lpm.calibration.posterior import bands as posterior_bands
 from lpm.calibration.priors import prior_deviation
 from lpm.calibration.problem import keys, simulator, with_counts
@@ -165,7 +165,7 @@ def drawn_surface(problem: calibration.Problem, realizations: int, noise: float,
         curves + shared * generator.normal(size=(realizations, 20))[draws] + noise * generator.normal(size=(40, 20))
     )
     told = response.Simulations(points * deviations, curves, draws, np.ones(40, bool))
-    found = response.surface(problem, (1.0,), told, np.zeros(2))
+    found = likeliest.surface(problem, (1.0,), told, np.zeros(2))
     return found, slopes.T / deviations
 
 
@@ -205,15 +205,36 @@ def test_simulations_of_a_sample_tell_slopes_and_no_level() -> None:
         curves = 50 + points @ slopes + np.where(whole, 0, 3)[:, None] + chance * 0.5 * generator.normal(size=(50, 20))
         curves += chance * generator.normal(size=(2, 5, 20))[whole.astype(int), draws]
         both = response.Simulations(points * deviations, curves, draws, whole)
-        found = response.surface(problem, (1.0,), both, np.zeros(2))
+        found = likeliest.surface(problem, (1.0,), both, np.zeros(2))
         value, error = found.at(np.zeros((1, 2)))
         off.append(((value[0] - 50) ** 2).mean())
         told.append(error[0] * np.diag(found.chance).mean())
-        without = response.surface(problem, (1.0,), both.some(whole), np.zeros(2))
+        without = likeliest.surface(problem, (1.0,), both.some(whole), np.zeros(2))
         for these, errors in ((found, tilted), (without, alone)):
             errors.append((((these.slope(np.zeros(2)) * deviations).T - slopes) ** 2).mean())
     assert np.mean(off) / np.mean(told) == pytest.approx(1, abs=0.5)
     assert np.mean(tilted) < 0.5 * np.mean(alone)
+
+
+def test_what_holds_from_a_day_on_changes_no_count_before() -> None:
+    """Neither its slope nor the surface's error there, though chance goes along with it among so few simulations."""
+    late = calibration.Parameter("late", ("growth",), -1, 1, days=(12,))
+    problem = with_counts(plain(), np.full(20, 50.0))
+    world = dataclasses.replace(growth.world(), params=growth.world().params | {"growth": jnp.full(20, 0.1)})
+    problem = dataclasses.replace(problem, world=world, parameters=(growth.FIRST, late))
+    generator, deviations = np.random.default_rng(0), prior_deviation(problem.parameters)
+    points, acts = generator.normal(size=(12, 2)), np.arange(20) >= 12
+    curves = 50 + points[:, :1] + 5 * points[:, 1:] * acts + generator.normal(size=(12, 20))
+    told = response.Simulations(points * deviations, curves, np.arange(12) % 4, np.ones(12, bool))
+    found = likeliest.surface(problem, (1.0,), told, np.zeros(2))
+    slope = found.slope(np.zeros(2)) * deviations
+    assert (slope[~acts, 1] == 0).all()
+    np.testing.assert_allclose(slope[acts, 1], 5, atol=2)
+    far = np.array([[0.0, 3.0]]) * deviations
+    np.testing.assert_array_equal(found.at(far)[0][0, ~acts], found.at(far * 0)[0][0, ~acts])
+    errors = found.errors(far)[0]
+    assert errors[acts].min() > 1.5 * errors[~acts].max()
+    assert found.at(far)[1][0] == pytest.approx(errors.mean())
 
 
 def test_a_slope_is_the_derivative_of_the_surface() -> None:
@@ -224,7 +245,7 @@ def test_a_slope_is_the_derivative_of_the_surface() -> None:
     curves = 20 * np.exp(0.5 * (points[:, :1] + 1) * np.linspace(-1, 1, 20)) * generator.uniform(0.9, 1.1, (30, 1))
     problem = with_counts(problem, np.full(20, 20.0))
     told = response.Simulations(points, curves, np.arange(30) % 5, np.ones(30, bool))
-    found = response.surface(problem, (1.0,), told, begun)
+    found = likeliest.surface(problem, (1.0,), told, begun)
     z, step = np.array([-0.8, 0.9]), 1e-3
     sides = [found.at((z + side)[None])[0][0] for e in np.eye(2) * step for side in (e, -e)]
     differences = np.stack([(sides[0] - sides[1]) / (2 * step), (sides[2] - sides[3]) / (2 * step)], axis=1)
