@@ -41,7 +41,7 @@ TRUSTED = 1.0  # error of the surface, over the data's own, both as variances
 TURNS, STEPS = 60, 8  # of Gauss and Newton, at most, and halvings of each
 SHORT = 1e-4  # squared step, in posterior deviations, at which they end
 WALKERS = 64  # at least
-SOON, LONG = 20, 60  # steps of walkers for each parameter: for a round's points, and until they have forgotten all
+SOON, LONG = 20, 100  # steps of walkers for each parameter: for a round's points, and until they have forgotten all
 KEPT = 20  # places kept of each walker
 
 
