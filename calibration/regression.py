@@ -79,25 +79,13 @@ def regress(
         raise ValueError(f"regress: asked for {least}, got {number}; write more `points`")
     task = Task(problem, simulator(problem), Budget(budget), realizations, seed, progress, record)
     generator = np.random.default_rng(seed)
-    dispersions = tuple(each.start_dispersion for each in problem.streams)
-    none = np.empty(0, int)
-    told = Simulations(np.empty((0, problem.size)), np.empty((0, len(problem.counts))), none, none.astype(bool))
-    found: Surface | None = None
-    places: np.ndarray | None = None
-    chance = np.zeros(problem.size)
+    told, found, places, chance = _from_sample(problem, sample, seed)
     if sample is not None:
-        found, z, dispersions = sample.surface, sample.z, sample.surface.dispersions
-        posterior = emulated.posterior_on(sample.surface)
-        places, chance = _places(posterior, z, seed)[1], np.diag(posterior.system(z).chance)
-        told = dataclasses.replace(found.told, whole=np.zeros(len(found.told), bool))
-        asked = _some(places, number, generator)
+        z, asked = sample.z, _some(places, number, generator)
     else:
-        if first is None:
-            given = any(each.start for each in problem.parameters)
-            first = starting_points(problem.parameters, 1, seed) if given else screened(task, 1)
-        z = np.asarray(first, np.float64).reshape(problem.size)
+        z = _begin(task, first)
         asked = z + turned(number, problem.size, generator) * BEGIN * prior_deviation(problem.parameters)
-    begun = z
+    begun, dispersions = z, found.dispersions if found else tuple(each.start_dispersion for each in problem.streams)
     history = list[tuple[float, float, float]]()
     verdict: Verdict = "out of iterations"
     for iteration in range(iterations):
@@ -113,9 +101,9 @@ def regress(
             dispersions = emulated.dispersions(posterior, z, 0.0 if iteration or turn or sample else 0.5)
         before, (z, places) = places, _places(posterior, z, seed + iteration)
         own, variance = posterior.system(z), places.var(0)
-        moved = np.inf if before is None else float(((places.mean(0) - before.mean(0)) ** 2 / variance).mean())
+        apart = places.mean(0) - before.mean(0) if len(before) else np.inf
         last, chance = chance, np.diag(own.chance)
-        error = float(((chance + last) / variance).mean())
+        moved, error = (float(np.mean(square / variance)) for square in (apart**2, last + chance))
         history.append((own.value, moved, error))
         progress(_line(iteration, *history[-1], surprise, task.budget.spent))
         record(Row(0, iteration, z, *history[-1], task.budget.spent))
@@ -153,6 +141,28 @@ def regress(
 def round_of(problem: Problem) -> int:
     """Simulations of a round where nothing is said: half as many again as there are numbers to tell, or more."""
     return max(LEAST, 3 * (problem.size + 2) // 2)
+
+
+def _begin(task: Task, first: np.ndarray | None) -> np.ndarray:
+    """Where the first round lies, (size,)."""
+    if first is None:
+        given = any(each.start for each in task.problem.parameters)
+        first = starting_points(task.problem.parameters, 1, task.seed) if given else screened(task, 1)
+    return np.asarray(first, np.float64).reshape(task.problem.size)
+
+
+def _from_sample(
+    problem: Problem, sample: Fit | None, seed: int
+) -> tuple[Simulations, Surface | None, np.ndarray, np.ndarray]:
+    """What the fit of a sample tells: its simulations, surface, (places, size) draws, and their mean's variance."""
+    if sample is None:
+        curves, none = np.empty((0, len(problem.counts))), np.empty(0, int)
+        told = Simulations(np.empty((0, problem.size)), curves, none, none.astype(bool))
+        return told, None, np.empty((0, problem.size)), np.zeros(problem.size)
+    surface: Surface = sample.surface
+    posterior = emulated.posterior_on(surface)
+    told = dataclasses.replace(surface.told, whole=np.zeros(len(surface.told), bool))
+    return told, surface, _places(posterior, sample.z, seed)[1], np.diag(posterior.system(sample.z).chance)
 
 
 def _with_round(task: Task, told: Simulations, asked: np.ndarray, begun: np.ndarray) -> Simulations:

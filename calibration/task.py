@@ -118,7 +118,8 @@ class Row:
         start, iteration: which.
         z: (size,) the point.
         misfit: and minus the log prior there.
-        step, chance: squared length of the next step in posterior deviations, and what chance alone makes of it.
+        step, chance: squared length of the next step in posterior deviations, and what chance alone makes of it; of a
+            regression the mean square, over the parameters, of how far the posterior's means moved.
         simulations: spent so far, by all starts.
     """
 
