@@ -4,7 +4,8 @@ In a group everybody meets everybody, so that all of a ghost's family there comp
 derivative must stay linear in the ghosts, so the competition cannot be simulated. It enters by how fast the contacts
 are used up of the ghost that came into the group, its *root* there, and of those born in it, its *family*, and by the
 share v of its contacts that a newborn begins with: such that infections among m susceptible agents are as many, and
-come as early, as those of a stochastic epidemic with exponential latent and infectious periods (`lpm.kernels.chains`).
+come as early, as those of a stochastic epidemic with an exponential latent period and an infectious one of several
+phases (`lpm.kernels.chains`).
 """
 
 from __future__ import annotations
@@ -16,20 +17,35 @@ import jax.numpy as jnp
 
 from lpm.kernels import bits, chains, groups
 
+SHARPEST = 0.1  # least variance of an infectious period, in squares of its mean, that the table is asked for
 
-def _looked_up(m: jax.Array, odds: jax.Array, latent: jax.Array) -> tuple[jax.Array, ...]:
-    """W1 (1 + a) / 2 a, m W2 and v for m contacts, float32, and odds a of infecting each, of the same shape.
 
-    Latent is () float32, the mean latent period in infectious periods; the nearest in the table counts.
+def _looked_up(m: jax.Array, hazard: jax.Array, latent: jax.Array, spread: jax.Array) -> tuple[jax.Array, ...]:
+    """W1 / 2 P, m W2 and v for m contacts, float32, and the hazard of each in an infectious period, of the same shape.
+
+    Latent is () float32, the mean latent period in infectious periods, of which the nearest in the table counts.
+    Spread is () float32, the variance of an infectious period in squares of its mean, 1 / k: between the table's.
     """
     nearest = jnp.abs(jnp.asarray(chains.LATENT, jnp.float32) - latent).argmin()
-    table = bits.settle(jnp.asarray(chains.table())[nearest].reshape(-1))
+    of_phases = chains.unpacked(jnp.asarray(chains.table())[:, nearest].reshape(len(chains.PHASES), -1))
+    table = bits.settle(chains.packed(*(_between(each, spread) for each in of_phases)))
     columns = len(chains.STRENGTH)
-    column = (jnp.log2(odds * jnp.maximum(m, 1)) - chains.LOW) * chains.PER_DOUBLING + 0.5
+    column = (jnp.log2(hazard * jnp.maximum(m, 1)) - chains.LOW) * chains.PER_DOUBLING + 0.5
     column = jnp.clip(column, 0, columns - 1).astype(jnp.int32)
     row = jnp.clip(m, 0, chains.LARGEST).astype(jnp.int32)
     place = bits.settle(row * columns + column)  # with a lookup in it, the loop over logarithms would not be vectorised
     return chains.unpacked(bits.settle(bits.taken(table, place)))
+
+
+def _between(of_phases: jax.Array, spread: jax.Array) -> jax.Array:
+    """What lies at 1 / k between the phases of a table, (phases, ...) to (...), or goes on in a line beyond."""
+    inverse = [1 / k for k in chains.PHASES]
+    found = of_phases[0]
+    for k in range(1, len(inverse)):
+        share = (inverse[k - 1] - spread) / (inverse[k - 1] - inverse[k])
+        line = of_phases[k - 1] + share * (of_phases[k] - of_phases[k - 1])
+        found = jnp.where(spread < inverse[k - 1], line, found)
+    return found
 
 
 @jax.tree_util.register_dataclass
@@ -52,6 +68,7 @@ def family(
     stayed: jax.Array,
     lasting: jax.Array,
     latent: jax.Array,
+    phases: jax.Array,
     chance: jax.Array,
 ) -> Family:
     """The numbers of a layer's ghosts in a step.
@@ -62,6 +79,7 @@ def family(
         stayed: (n,) uint8, who could be infected and was not.
         lasting: () float32, how many steps an infection infects.
         latent: () float32, how many steps it takes until it does.
+        phases: () float32, how many alike phases the time in which it infects has.
         chance: (n,) float32, the probability of a real infection, which ends a ghost.
     """
     words = bits.pack(stayed)
@@ -71,20 +89,52 @@ def family(
         counts = groups.to_members(groups.group_counts(words, network), network).astype(jnp.float32) - stayed.astype(
             jnp.float32
         )
-    return Family(*_shared(counts, jump, lasting, latent, chance))
+    return Family(*_shared(counts, jump, lasting, latent, phases, chance))
 
 
 def _shared(
-    m: jax.Array, q: jax.Array, lasting: jax.Array, latent: jax.Array, chance: jax.Array
+    m: jax.Array, q: jax.Array, lasting: jax.Array, latent: jax.Array, phases: jax.Array, chance: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    stays = (1 - 1 / jnp.maximum(lasting, 1)) * (1 - chance)
-    infects = q / (1 - (1 - q) * stays)  # a given one, before it recovers
-    odds = jnp.clip(infects / jnp.maximum(1 - infects, 1e-6), 1e-6, 1e6)
-    by_root, by_member, share = _looked_up(m, odds, latent / jnp.maximum(lasting, 1))
+    lasting, phases = jnp.maximum(lasting, 1), jnp.maximum(phases, 1)
+    ends = jnp.minimum(phases / lasting, 1)  # of a phase in a step
+    infects = jnp.clip(q * _steps(1 - (1 - q) * (1 - chance), ends, phases), 0, 1 - 1e-6)  # a given one, at all
+    spread = jnp.clip((1 - ends) / phases, SHARPEST, 1)  # steps are whole: less than in continuous time
+    hazard = jnp.clip(jnp.expm1(-jnp.log1p(-infects) * spread) / spread, 1e-6, 1e6)
+    by_root, by_member, share = _looked_up(m, hazard, latent / lasting, spread)
     wanted_root, wanted = 2 * infects * by_root, by_member / jnp.maximum(m, 1)
     start = jnp.minimum(share, wanted / jnp.maximum(q, 1e-9))
 
-    def left(first: jax.Array, total: jax.Array) -> jax.Array:  # of a geometric series with that first term and sum
-        return jnp.clip((1 - first / jnp.maximum(total, 1e-9)) / jnp.maximum(stays, 1e-6), 0, 1)
+    def left(first: jax.Array, total: jax.Array) -> jax.Array:  # in each step, of a series with that first term and sum
+        lost = _lost(total / jnp.maximum(first, 1e-9), ends, phases)
+        return jnp.clip((1 - lost) / jnp.maximum(1 - chance, 1e-6), 0, 1)
 
     return start, (left(q, wanted_root), left(q * start, wanted))
+
+
+def _steps(lost: jax.Array, ends: jax.Array, phases: jax.Array) -> jax.Array:
+    """sum_t (1 - y)^t S_t, with S_t the probability that an infection infects after t steps, y what is lost in each.
+
+    Of k phases of which each ends with the probability p in a step it is (1 - (1 - d)^k) / y, d = y / (p + y (1 - p)).
+    """
+    y = jnp.maximum(lost, 1e-6)
+    return -jnp.expm1(phases * jnp.log1p(-jnp.minimum(y / (ends + y * (1 - ends)), 1 - 1e-6))) / y
+
+
+def _lost(steps: jax.Array, ends: jax.Array, phases: jax.Array) -> jax.Array:
+    """The y of which `_steps` is what is given: solved for one phase and two, and for more by two steps of Newton's.
+
+    For two phases of p / 2 k, u = p + y (1 - p) solves T u^2 = u (1 - 2 p) / (1 - p) + p / (1 - p).
+    """
+    steps = jnp.maximum(steps, 1)
+    one = (1 / steps - ends) / jnp.maximum(1 - ends, 1e-6)
+    p = jnp.minimum(2 * ends / phases, 0.99)
+    slope = (1 - 2 * p) / (1 - p)
+    u = (slope + jnp.sqrt(slope**2 + 4 * steps * p / (1 - p))) / (2 * steps)
+    y = jnp.clip((u - p) / (1 - p), 1e-6, 1)
+    for _ in range(2):
+        width = ends + y * (1 - ends)
+        kept = jnp.log1p(-jnp.minimum(y / width, 1 - 1e-6))
+        value = -jnp.expm1(phases * kept) / y
+        by = (phases * jnp.exp((phases - 1) * kept) * ends / width**2 - value) / y
+        y = jnp.clip(y - (value - steps) / jnp.minimum(by, -1e-6), 1e-6, 1)
+    return jnp.clip(jnp.where(phases < 1.2, one, y), 0, 1)

@@ -247,12 +247,24 @@ def _latent_steps(shadow: Shadow, latent: tuple[int, ...]) -> jax.Array:
     return sum(each, start=jnp.float32(0))
 
 
+def _infectious_steps(shadow: Shadow, weights: tuple[jax.Array, ...], classes: Classes) -> tuple[jax.Array, jax.Array]:
+    """Mean steps in which an infection infects, weighted, and how many alike phases have the same variance.
+
+    Of a stage that is entered with the probability e and lasts d in the mean, exponentially, the variance is
+    e (2 - e) d^2; that stages exclude each other, or come together, is left out.
+    """
+    total, variance = jnp.float32(0), jnp.float32(0)
+    for weight, kinds in zip(weights, classes, strict=True):
+        for k in kinds:
+            enters, lasting = jnp.clip(shadow.course.enters[k], 1e-3, 1), weight * shadow.course.lasting(k)
+            total, variance = total + lasting, variance + (2 - enters) / enters * lasting**2
+    return total, total**2 / jnp.maximum(variance, 1e-6)
+
+
 def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: Exposure, classes: Classes) -> Flow:
     (susceptible,) = flow.kinds
     stayed = ((flow.value == susceptible) & (exposure.happens == 0)).astype(jnp.uint8)
-    lasting = jnp.float32(0)
-    for weight, kinds in zip(exposure.weights, classes, strict=True):
-        lasting = sum((weight * shadow.course.lasting(k) for k in kinds), start=lasting)
+    lasting, phases = _infectious_steps(shadow, exposure.weights, classes)
     latent = _latent(shadow, susceptible, classes)
     steps = _latent_steps(shadow, latent)
     nothing = tuple(jnp.zeros_like(hazard) for _ in shadow.mass)
@@ -260,11 +272,12 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     outgoing = (*shadow.outgoing, *(nothing for _ in channels))[: len(channels)]
     jumps = tuple(_jumps(layer, exposure.word) for layer in exposure.contacts)
     who = tuple(_among(flow.value, kinds) for kinds in classes)
+    infectors = tuple(k for kinds in classes for k in kinds)
     could, waiting = flow.value == susceptible, jnp.isin(flow.value, jnp.array(latent, flow.value.dtype))
     family = tuple(
         kin.kin(layer.network, could, stayed, who, waiting, layer.hazards, own)
         if isinstance(layer.network, graph.Graph)
-        else families.family(layer.network, own[0], stayed, lasting, steps, exposure.chance)
+        else families.family(layer.network, own[0], stayed, lasting, steps, phases, exposure.chance)
         for layer, own in zip(exposure.contacts, jumps, strict=True)
     )
 
@@ -294,9 +307,10 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
                 apart.append((within, fresh, fresh / jnp.maximum(shared.could, 1), passed_on))
                 born = born + scale * (met - back)
             else:
-                within = scale * sums(layer.network, push)
+                # Whom a real infection's ghost infects has real siblings, who take their contacts themselves: a root.
+                within = scale * sums(layer.network, jnp.where(_among(value, infectors), 0, push))
                 apart.append((within, within * shared.start))
-                born = born + within
+                born = born + scale * sums(layer.network, push)
         new = [born]
         for within, *parts in apart:
             new.extend([born - within, *parts])
