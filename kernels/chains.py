@@ -78,6 +78,15 @@ def packed(by_root: Any, by_member: Any, share: Any, of: Any = jnp) -> Any:
     return first | second << 11 | third << 22
 
 
+def expected(m: int, strength: float, k: int) -> float:
+    """E, infections among m susceptible agents by one infectious agent whose hazards to them add up to R.
+
+    >>> [round(expected(11, 2.83, k), 1) for k in PHASES]
+    [6.4, 7.6, 8.4]
+    """
+    return float(_discounted(m, np.array([strength / m]), np.zeros(1), k)[0])
+
+
 def computed(sizes: np.ndarray = SIZES) -> np.ndarray:
     """The rows of the table for some sizes, in growing order: (phases, latent periods, sizes, strengths) uint32."""
     latent, rows = LATENT[:, None], []

@@ -122,6 +122,10 @@ CASES = {
         _layered(HOMES | _graph(4), {"household": 0.3, "graph": 0.09}, **SEIR),
         steps=80,
     ),
+    "households-of-three": Case(
+        "SIR, households of three alone, 10 %",
+        _layered({"household": lambda agents: worlds.households(agents, SEED + 1, 3)}, {"household": 0.3}, initial=0.1),
+    ),
     "households-mixing": Case(
         "SIR, households and everybody at random, 1 %",
         _layered(HOMES | {"community": worlds.well_mixed}, {"household": 0.3, "community": 0.15}),
