@@ -14,6 +14,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from lpm.kernels import bits, chains, groups
 
@@ -97,44 +98,42 @@ def _shared(
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     lasting, phases = jnp.maximum(lasting, 1), jnp.maximum(phases, 1)
     ends = jnp.minimum(phases / lasting, 1)  # of a phase in a step
-    infects = jnp.clip(q * _steps(1 - (1 - q) * (1 - chance), ends, phases), 0, 1 - 1e-6)  # a given one, at all
     spread = jnp.clip((1 - ends) / phases, SHARPEST, 1)  # steps are whole: less than in continuous time
-    hazard = jnp.clip(jnp.expm1(-jnp.log1p(-infects) * spread) / spread, 1e-6, 1e6)
-    by_root, by_member, share = _looked_up(m, hazard, latent / lasting, spread)
+    infects = jnp.clip(q * _steps(1 - (1 - q) * (1 - chance), lasting, phases), 0, 1 - 1e-6)  # a given one, at all
+    hazard = _by_phases(infects / (1 - infects), 2 * (lax.rsqrt(1 - infects) - 1), 1 / spread)
+    by_root, by_member, share = _looked_up(m, jnp.clip(hazard, 1e-6, 1e6), latent / lasting, spread)
     wanted_root, wanted = 2 * infects * by_root, by_member / jnp.maximum(m, 1)
     start = jnp.minimum(share, wanted / jnp.maximum(q, 1e-9))
 
     def left(first: jax.Array, total: jax.Array) -> jax.Array:  # in each step, of a series with that first term and sum
-        lost = _lost(total / jnp.maximum(first, 1e-9), ends, phases)
+        lost = _lost(total / jnp.maximum(first, 1e-9), lasting, phases)
         return jnp.clip((1 - lost) / jnp.maximum(1 - chance, 1e-6), 0, 1)
 
     return start, (left(q, wanted_root), left(q * start, wanted))
 
 
-def _steps(lost: jax.Array, ends: jax.Array, phases: jax.Array) -> jax.Array:
+def _by_phases(one: jax.Array, two: jax.Array, phases: jax.Array) -> jax.Array:
+    """What k phases make, from what one and two do: in a line by 1 / k, without a power for each agent."""
+    return one + (two - one) * 2 * (1 - 1 / phases)
+
+
+def _steps(lost: jax.Array, lasting: jax.Array, phases: jax.Array) -> jax.Array:
     """sum_t (1 - y)^t S_t, with S_t the probability that an infection infects after t steps, y what is lost in each.
 
     Of k phases of which each ends with the probability p in a step it is (1 - (1 - d)^k) / y, d = y / (p + y (1 - p)).
     """
-    y = jnp.maximum(lost, 1e-6)
-    return -jnp.expm1(phases * jnp.log1p(-jnp.minimum(y / (ends + y * (1 - ends)), 1 - 1e-6))) / y
+    p, half = 1 / lasting, jnp.minimum(2 / lasting, 1)
+    width = half + lost * (1 - half)
+    return _by_phases(1 / (p + lost * (1 - p)), (2 - lost / width) / width, phases)
 
 
-def _lost(steps: jax.Array, ends: jax.Array, phases: jax.Array) -> jax.Array:
-    """The y of which `_steps` is what is given: solved for one phase and two, and for more by two steps of Newton's.
+def _lost(steps: jax.Array, lasting: jax.Array, phases: jax.Array) -> jax.Array:
+    """The y of which `_steps` is what is given.
 
-    For two phases of p / 2 k, u = p + y (1 - p) solves T u^2 = u (1 - 2 p) / (1 - p) + p / (1 - p).
+    Of two phases, u = p + y (1 - p) solves T u^2 = u (1 - 2 p) / (1 - p) + p / (1 - p).
     """
-    steps = jnp.maximum(steps, 1)
-    one = (1 / steps - ends) / jnp.maximum(1 - ends, 1e-6)
-    p = jnp.minimum(2 * ends / phases, 0.99)
-    slope = (1 - 2 * p) / (1 - p)
-    u = (slope + jnp.sqrt(slope**2 + 4 * steps * p / (1 - p))) / (2 * steps)
-    y = jnp.clip((u - p) / (1 - p), 1e-6, 1)
-    for _ in range(2):
-        width = ends + y * (1 - ends)
-        kept = jnp.log1p(-jnp.minimum(y / width, 1 - 1e-6))
-        value = -jnp.expm1(phases * kept) / y
-        by = (phases * jnp.exp((phases - 1) * kept) * ends / width**2 - value) / y
-        y = jnp.clip(y - (value - steps) / jnp.minimum(by, -1e-6), 1e-6, 1)
-    return jnp.clip(jnp.where(phases < 1.2, one, y), 0, 1)
+    steps, p, half = jnp.maximum(steps, 1), 1 / lasting, jnp.minimum(2 / lasting, 0.99)
+    one = (1 / steps - p) / jnp.maximum(1 - p, 1e-6)
+    slope = (1 - 2 * half) / (1 - half)
+    width = (slope + jnp.sqrt(slope**2 + 4 * steps * half / (1 - half))) / (2 * steps)
+    return jnp.clip(_by_phases(one, (width - half) / (1 - half), phases), 0, 1)

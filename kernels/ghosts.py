@@ -272,7 +272,6 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
     outgoing = (*shadow.outgoing, *(nothing for _ in channels))[: len(channels)]
     jumps = tuple(_jumps(layer, exposure.word) for layer in exposure.contacts)
     who = tuple(_among(flow.value, kinds) for kinds in classes)
-    infectors = tuple(k for kinds in classes for k in kinds)
     could, waiting = flow.value == susceptible, jnp.isin(flow.value, jnp.array(latent, flow.value.dtype))
     family = tuple(
         kin.kin(layer.network, could, stayed, who, waiting, layer.hazards, own)
@@ -307,10 +306,9 @@ def _infected_by_jumps(shadow: Shadow, flow: Flow, hazard: jax.Array, exposure: 
                 apart.append((within, fresh, fresh / jnp.maximum(shared.could, 1), passed_on))
                 born = born + scale * (met - back)
             else:
-                # Whom a real infection's ghost infects has real siblings, who take their contacts themselves: a root.
-                within = scale * sums(layer.network, jnp.where(_among(value, infectors), 0, push))
+                within = scale * sums(layer.network, push)
                 apart.append((within, within * shared.start))
-                born = born + scale * sums(layer.network, push)
+                born = born + within
         new = [born]
         for within, *parts in apart:
             new.extend([born - within, *parts])
