@@ -47,6 +47,11 @@ def surface(
             f"{problem.size + 2} are needed; write narrower priors, or more `points`"
         )
     told = told.some(alive)
+    if told.whole.sum() < 2:
+        raise RunError(
+            f"asked for simulations of everybody to tell how much chance there is, got {int(told.whole.sum())} that "
+            "did not die out; write more `points`, or look at how the sample differs"
+        )
     deviations = np.where(shares(problem, z).any(1), np.inf, prior_deviation(problem.parameters))
     u = (told.points - z) / deviations
     curves = told.curves * np.exp(log_shares(problem, z[None]) - log_shares(problem, told.points))

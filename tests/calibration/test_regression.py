@@ -300,3 +300,7 @@ def test_too_few_points_are_refused_and_too_many_deaths_named() -> None:
     nowhere = np.array([3.0, 0.1, 3.0])
     with pytest.raises(RunError, match="got 0 simulations of 64 that did not die out, where 5 are needed"):
         regression.regress(broken, first=nowhere)
+    problem = with_counts(plain(), np.full(20, 50.0))
+    of_sample = response.Simulations(np.ones((9, 2)), np.full((9, 20), 50.0), np.arange(9), np.arange(9) < 1)
+    with pytest.raises(RunError, match=r"simulations of everybody .* got 1 that did not die out"):
+        likeliest.surface(problem, (1.0,), of_sample, np.zeros(2))
