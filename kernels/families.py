@@ -14,7 +14,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lpm.kernels import bits, chains, groups
 
@@ -100,7 +99,7 @@ def _shared(
     ends = jnp.minimum(phases / lasting, 1)  # of a phase in a step
     spread = jnp.clip((1 - ends) / phases, SHARPEST, 1)  # steps are whole: less than in continuous time
     infects = jnp.clip(q * _steps(1 - (1 - q) * (1 - chance), lasting, phases), 0, 1 - 1e-6)  # a given one, at all
-    hazard = _by_phases(infects / (1 - infects), 2 * (lax.rsqrt(1 - infects) - 1), 1 / spread)
+    hazard = jnp.expm1(-jnp.log1p(-infects) * spread) / spread  # in an infectious period
     by_root, by_member, share = _looked_up(m, jnp.clip(hazard, 1e-6, 1e6), latent / lasting, spread)
     wanted_root, wanted = 2 * infects * by_root, by_member / jnp.maximum(m, 1)
     start = jnp.minimum(share, wanted / jnp.maximum(q, 1e-9))
@@ -113,7 +112,7 @@ def _shared(
 
 
 def _by_phases(one: jax.Array, two: jax.Array, phases: jax.Array) -> jax.Array:
-    """What k phases make, from what one and two do: in a line by 1 / k, without a power for each agent."""
+    """What k phases make, from what one and two do: in a line by 1 / k, without powers for each agent."""
     return one + (two - one) * 2 * (1 - 1 / phases)
 
 

@@ -75,7 +75,7 @@ def test_a_root_and_its_family_infect_as_many_as_an_epidemic_of_exponential_peri
 
 
 @pytest.mark.parametrize(("phases", "within"), [(2, 0.02), (4, 0.04)])
-@pytest.mark.parametrize(("m", "contacts"), [(1, 1.0), (3, 1.0), (8, 1.5), (12, 3.0)])
+@pytest.mark.parametrize(("m", "contacts"), [(1, 1.0), (3, 1.0), (3, 30.0), (8, 1.5), (12, 3.0)])
 def test_and_of_an_epidemic_whose_infectious_period_has_phases(m, contacts, phases, within):
     """Up to a third more than with an exponential one; what four phases make lies in a line with one and two."""
     days = 400.0
