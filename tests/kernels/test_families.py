@@ -111,7 +111,7 @@ def test_they_infect_as_early_as_an_epidemic(m, contacts, latent_days, phases):
 
 
 def test_the_table_is_what_the_chains_give():
-    sizes = np.array([1, 2, 5])
+    sizes = np.array([1, 5])
     same = chains.computed(sizes) == chains.table()[:, :, sizes]
     assert same.mean() > 0.99  # where two fits are as good as each other, rounding decides
 

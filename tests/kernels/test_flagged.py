@@ -47,7 +47,7 @@ def test_flags_are_found_by_their_number_across_empty_words():
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("by_agent", [False, True])
+@pytest.mark.parametrize("by_agent", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_few_are_asked_and_the_infected_are_the_same(by_agent):
     n = 5_003
     network, _ = tables(erdos_renyi(n, 6.0, seed=3), by_agent=by_agent)
