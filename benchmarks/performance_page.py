@@ -56,10 +56,11 @@ dotted line is time in proportion to the work.
 
 {command("python benchmarks/bench_growth.py")}
 
-When this was measured, every day looked up all contacts of all agents among packed flags of n / 8 bytes: time followed
-agents times contacts, and more than that once the flags or the tables outgrew a cache. Since then, over one graph on a
-CPU, only those are asked for their contacts who are susceptible and whose draw could be low enough
-(`lpm.kernels.graph.infected`); these curves have not been measured again."""
+Over one graph, only those are asked for their contacts who are susceptible and whose draw could be low enough
+(`lpm.kernels.graph.infected`), so a day costs most while nearly everybody is susceptible and less as more are infected;
+with more contacts, more agents are asked and each has more to ask. Small worlds are mostly overhead. Beyond ten million
+agents the tables and the packed flags outgrow caches, and time grows faster than the work. Over several layers all
+contacts of all agents are looked up, layer by layer. Realizations follow each other on a CPU."""
 
 
 def cases(core: Results) -> str:
@@ -215,6 +216,12 @@ kept, so there are no figures:
   the infectious: little is gained, since all else is done for everybody as before.
 - In the city, asking for their contacts only those whose draw could be low enough: with a household and a workplace
   that may be all infectious, that bound leaves too many of the susceptible.
+- The same kernels in C++ through `jax.ffi` (packing, counting by stratum and by group, courses, contagion over a graph),
+  compiled on the machine when asked for: the graph's steps gain about as much as a second language would have to (half
+  again as fast), the city's much less, since what is left there, the floats of an infection, has to stay XLA's to give
+  the same bits.
+- To have the C library keep what it would give back to the system between steps, and take large pages: within the noise
+  of the machine.
 
 ## Where it was measured
 
