@@ -216,12 +216,13 @@ kept, so there are no figures:
   the infectious: little is gained, since all else is done for everybody as before.
 - In the city, asking for their contacts only those whose draw could be low enough: with a household and a workplace
   that may be all infectious, that bound leaves too many of the susceptible.
-- The same kernels in C++ through `jax.ffi` (packing, counting by stratum and by group, courses, contagion over a graph),
-  compiled on the machine when asked for: the graph's steps gain about as much as a second language would have to (half
-  again as fast), the city's much less, since what is left there, the floats of an infection, has to stay XLA's to give
-  the same bits.
-- To have the C library keep what it would give back to the system between steps, and take large pages: within the noise
-  of the machine.
+- Kernels in C++ through `jax.ffi` (packing, counting by stratum and by group, courses, contagion over a graph): a whole
+  run over a graph gains less than a second language would have to earn, and the city little, since what is left there,
+  the floats of an infection, has to stay XLA's to give the same bits.
+- Over a graph, to choose in each step between asking few and looking everybody up: little is gained on sparse graphs
+  while nearly everybody is susceptible, and nothing with ten contacts.
+- To have the C library keep the memory that it would give back to the system between steps, and take large pages:
+  within the noise of the machine.
 
 ## Where it was measured
 

@@ -71,6 +71,7 @@ def test_one_skewed_parameter_is_met() -> None:
     assert np.exp(u).mean() == pytest.approx(shape, abs=4 * (shape / 1000) ** 0.5)
 
 
+@pytest.mark.slow
 def test_the_flow_and_nuts_say_the_same() -> None:
     fit = calibration.fit(growth.problem(), realizations=2, starts=1)
     by_nuts = calibration.sample(fit, draws=400, warmup=50, chains=2)

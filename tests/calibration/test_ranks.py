@@ -87,6 +87,7 @@ def test_a_divided_population_is_simulated_as_on_one_process(tmp_path: Path) -> 
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-5 * size, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(f"{SCHOOL}calibrate:\n{MISTAKE}", "utf-8")

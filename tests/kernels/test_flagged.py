@@ -90,6 +90,7 @@ def test_contagion_in_a_large_world_is_that_of_a_small_one(drawn, outside, monke
     assert 0 < int(expected.sum()) < n
 
 
+@pytest.mark.slow
 def test_nobody_is_missed_if_thresholds_do_not_grow():
     """A table that rounding, or a model of its own, has made fall with the number of infectious neighbours."""
     network, _ = tables(erdos_renyi(3_000, 4.0, seed=1))

@@ -81,6 +81,7 @@ def epidemic(edges, agents, seed, steps):
     return course
 
 
+@pytest.mark.slow
 def test_kin_takes_nothing_where_contacts_are_no_contacts_of_each_other() -> None:
     """Random 5-regular, 6000 agents: over ten steps the infectious keep 1 in the mean within 3 %, and so do newborn.
 
@@ -123,7 +124,11 @@ def by_edge(edges, agents, steps):
     return np.array(curve)
 
 
-@pytest.mark.parametrize("edges", [networks.erdos_renyi(200, 4, seed=3), HUBS], ids=["random", "hubs"])
+@pytest.mark.parametrize(
+    "edges",
+    [pytest.param(networks.erdos_renyi(200, 4, seed=3), marks=pytest.mark.slow), HUBS],
+    ids=["random", "hubs"],
+)
 def test_ghosts_go_on_to_all_contacts_but_whom_they_came_from(edges) -> None:
     """To rounding, whatever the degrees. With the share (k - 1) / k for each ghost they would be too many."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 import lpm
 from lpm import networks
@@ -50,6 +51,7 @@ def exact(steps: int) -> np.ndarray:
     return np.array([(up - down) / (2 * change) for up, down in moved])
 
 
+@pytest.mark.slow
 def test_totals_are_those_of_an_endless_tree() -> None:
     """Who was not infected, by each parameter, on every tenth day: within 2 % and three standard errors.
 

@@ -30,7 +30,7 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("name", "count"), [("sir_on_a_graph", 3), ("city", 2)])
+@pytest.mark.parametrize(("name", "count"), [("sir_on_a_graph", 3), pytest.param("city", 2, marks=pytest.mark.slow)])
 def test_realizations_side_by_side_or_in_turn_have_the_same_bits(name, count, tmp_path, monkeypatch):
     world = WORLDS[name]()
     monkeypatch.setattr(runs, "TOGETHER", 1)

@@ -86,6 +86,7 @@ def test_a_lost_rank_ends_the_others_under_one_program_too(what: str, said: str,
     assert checkpoint.read(folder, about.parts) is not None
 
 
+@pytest.mark.slow
 def test_a_rank_of_several_devices_is_refused(tmp_path: Path) -> None:
     done = on_ranks(
         2, "wrong", str(tmp_path / "out"), "sum", LPM_ENGINE="jax",
@@ -115,7 +116,10 @@ def test_ranks_cannot_join_after_jax_was_used(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("out", "problem"),
-    [("file", "asked for a new or empty directory"), ("/proc/lpm", "asked for a directory that can be written")],
+    [
+        ("file", "asked for a new or empty directory"),
+        pytest.param("/proc/lpm", "asked for a directory that can be written", marks=pytest.mark.slow),
+    ],
 )
 def test_one_rank_speaks_of_a_mistake_of_all(out: str, problem: str, tmp_path: Path) -> None:
     """Of a path that holds something, and of one on a file system that is not written on."""
@@ -154,7 +158,7 @@ MODEL = """
 @pytest.mark.parametrize(
     ("fails", "said"),
     [
-        ("file", "people.csv is not on this node) in"),
+        pytest.param("file", "people.csv is not on this node) in", marks=pytest.mark.slow),
         ("memory", "error rank 1: asked for its part of the world, got MemoryError: no room"),
     ],
 )

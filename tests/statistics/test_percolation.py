@@ -102,6 +102,7 @@ def test_final_size_on_an_erdos_renyi_graph_meets_percolation(agents, degree, fi
     assert abs(seen - size) < stats.norm.isf(0.0005) * error
 
 
+@pytest.mark.slow
 def test_one_case_starts_a_large_outbreak_as_often_as_percolation_says():
     """Of 800 epidemics a binomial number are large (p = 0.001 two-sided); of those the mean size meets A."""
     agents, degree, realizations = 2_000, 9.0, 800
