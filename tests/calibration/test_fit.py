@@ -154,6 +154,7 @@ def epidemic() -> calibration.Problem:
     return calibration.synthetic(blank, np.array([-1.35, -1.25]), (1.0,), seed=4)
 
 
+@pytest.mark.slow
 def test_reverse_mode_gives_the_gradient_of_forward_mode(epidemic: calibration.Problem) -> None:
     machine, z, seeds = simulator(epidemic), np.array([-1.0, -1.0]), keys(3, 0, 6)
     curves, tangents = machine.tangents(z, seeds)

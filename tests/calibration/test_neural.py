@@ -202,6 +202,7 @@ def test_the_other_start_goes_on(calm: Problem, monkeypatch: pytest.MonkeyPatch)
     assert np.isfinite(fit.z).all()
 
 
+@pytest.mark.slow
 def test_the_network_without_training_gives_what_it_was_trained_to(observed: Problem) -> None:
     """And what is not known may be left out of the inputs; the same seed gives the same weights."""
     partly = inputs(observed)

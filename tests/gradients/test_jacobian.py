@@ -122,6 +122,7 @@ def test_mistakes_are_said_before_anything_runs() -> None:
         jacobian(still, ["initial"], steps=STEPS)
 
 
+@pytest.mark.slow
 def test_a_cut_chain_is_found() -> None:
     """A rate whose derivative is dropped on the way: differences are not zero, the estimate is."""
 

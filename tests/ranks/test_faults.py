@@ -29,8 +29,9 @@ def test_a_lost_rank_ends_the_others_and_leaves_a_checkpoint(what: str, tmp_path
 
 @pytest.mark.parametrize(
     ("victim", "what"),
-    [(1, "limit"), pytest.param(0, "limit", marks=pytest.mark.slow), pytest.param(1, "flush", marks=pytest.mark.slow)],
+    [(1, "limit"), (0, "limit"), (1, "flush")],
 )
+@pytest.mark.slow
 def test_a_full_disk_on_one_rank_is_told_on_all_and_the_run_goes_on_later(
     victim: int, what: str, tmp_path: Path
 ) -> None:
