@@ -83,7 +83,15 @@ def check_kinds(function: str, stages: Stages, *asked: int) -> None:
 
 
 def check_among(function: str, among: Indicator) -> None:
-    """That who can have an event is told by stages, if there are derivatives: those of an event move with it."""
+    """That who can have an event is told by an indicator, and if there are derivatives by stages.
+
+    Those of an event move with it.
+    """
+    if not isinstance(among, Indicator):
+        raise TypeError(
+            f"{function}: asked for who can have it as an Indicator, got {type(among).__name__}; write "
+            "among(stages, KIND), or Indicator(values) with a uint8 for each agent, 0 or 1"
+        )
     if among.shadow is not None and among.shadow.event and among.shadow.rule != "score":
         raise ValueError(
             f"{function}: asked for who can have it by their stages, from `among`, got those who have another event of "

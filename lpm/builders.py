@@ -138,6 +138,27 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__} ({one_line(text)})" if text else type(error).__name__
 
 
+def what_it_takes(error: BaseException) -> str:
+    """The arguments of what a call with wrong ones was made of, if it is lpm's; else nothing.
+
+    >>> import lpm
+    >>> try:
+    ...     lpm.Calendar(steps=3, weeks=2)
+    ... except TypeError as error:
+    ...     what_it_takes(error)
+    ': Calendar takes steps, start, shortened'
+    """
+    wrong = re.match(r"(\w+)(?:\.__init__)?\(\) (?:got an unexpected|got some|missing|takes)", str(error))
+    if not isinstance(error, TypeError) or not wrong:
+        return ""
+    name = wrong[1]
+    for module in [each for key, each in sys.modules.items() if key.partition(".")[0] == "lpm"]:
+        found = getattr(module, name, None)
+        if callable(found) and getattr(found, "__module__", None) == module.__name__:
+            return f": {name} takes {', '.join(inspect.signature(found).parameters)}"
+    return ""
+
+
 def raised_at(error: BaseException, file: str) -> str:
     """`in file:line` of the last call made from this file, else of the last one.
 

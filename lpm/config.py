@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lpm import misplaced
-from lpm.builders import Builder, imported, raised_at, said
+from lpm.builders import Builder, imported, raised_at, said, what_it_takes
 from lpm.errors import InputError
 from lpm.fit_settings import CalibrateSection
 from lpm.provenance import checksum, flat
@@ -205,7 +205,9 @@ def _report_raised(document: Document, file: str, error: Exception) -> None:
         )
     else:
         document.report(
-            ("model",), f"asked for a builder that ends well, got {said(error)} {raised_at(error, file)}; mend it there"
+            ("model",),
+            f"asked for a builder that ends well, got {said(error)} {raised_at(error, file)}; mend it there"
+            f"{what_it_takes(error)}",
         )
 
 

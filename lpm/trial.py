@@ -9,7 +9,7 @@ import jax
 from jax.tree_util import keystr
 
 from lpm import traced
-from lpm.builders import raised_at
+from lpm.builders import raised_at, what_it_takes
 from lpm.config import Config, build_world, load
 from lpm.distributed import by_itself
 from lpm.engine import frame, without_fixed
@@ -64,7 +64,7 @@ def check_steps(config: Config, world: World) -> None:
         problems = [
             traced.advice(error, file)
             or f"asked for a model whose steps can be traced (with {world.agents:,} agents), got "
-            f"{type(error).__name__} ({text}) {raised_at(error, file)}; mend it there"
+            f"{type(error).__name__} ({text}) {raised_at(error, file)}; mend it there{what_it_takes(error)}"
         ]
     for problem in problems:
         document.report(("model",), problem)

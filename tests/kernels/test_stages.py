@@ -123,3 +123,12 @@ def test_an_event_among_those_who_have_another_has_no_derivative_and_says_so():
         event(other, 0.5, first)
     with pytest.raises(ValueError, match=r"^categorical: asked for who can have it by their stages"):
         categorical(other, jnp.array([0.5], jnp.float32), first)
+
+
+@pytest.mark.parametrize("who", [False, jnp.ones(3, jnp.uint8)])
+def test_who_can_have_an_event_is_an_indicator(who) -> None:
+    """Compared with a number, an indicator is a plain False."""
+    with pytest.raises(
+        TypeError, match=r"event: asked for who can have it as an Indicator.*write among\(stages, KIND\)"
+    ):
+        event(jnp.zeros(3, jnp.uint32), 0.5, who)
