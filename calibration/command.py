@@ -132,6 +132,8 @@ def _led(
     problem = problems["whole"]
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
     say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
+    for line in setup.stocks(problem):
+        say(console, line, "dim")
     unused = setup.idle(chosen)
     if unused:
         method = chosen.calibrate.method if chosen.calibrate else ""

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -160,6 +161,14 @@ def test_settings_that_a_method_has_no_use_for_are_named() -> None:
     assert setup.idle(chosen) == ["starts"]
     fields = {field.name for field in dataclasses.fields(CalibrateSection)}
     assert set().union(*setup.IDLE.values()) <= fields
+
+
+@pytest.mark.parametrize(("days", "over", "told"), [(7, "last", 1), (7, "sum", 0), (1, "last", 0)])
+def test_a_stock_compared_with_a_week_is_told(days: int, over: Literal["last", "sum"], told: int) -> None:
+    whole = growth.problem()
+    (stream,) = whole.streams
+    other = dataclasses.replace(stream, days=days, observable=dataclasses.replace(stream.observable, over=over))
+    assert len(setup.stocks(dataclasses.replace(whole, streams=(other,)))) == told
 
 
 def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
