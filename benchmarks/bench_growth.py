@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,10 @@ def picture(found: dict[str, Any]) -> None:
         if max(values) < 10 * min(values):
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.minorticks_off()
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 10 ** math.floor(math.log10(low))), max(high, 10 ** math.ceil(math.log10(high))))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0, 0].set_ylabel("ms a day")
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})

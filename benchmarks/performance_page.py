@@ -47,8 +47,8 @@ def growth(grown: Results) -> str:
         ends = [f"{point[name]:,}" for point in (first, last)]
         rows.append([name, *ends, *map(digits, times), *(f"{digits(each)}×" for each in ratios)])
     head = ["what grows", "from", "to", "ms a day", "ms a day", "the work", "the time"]
-    return f"""SIR on Erdős–Rényi graphs, observables on, nothing stored, the share infectious held where it is. The
-dotted line is time in proportion to the work.
+    return f"""SIR on Erdős–Rényi graphs, observables on, nothing stored. Each day is the first one over again, so that
+the share infectious stays and all others are susceptible. The dotted line is time in proportion to the work.
 
 ![Time of a day against agents, contacts, share infectious, layers and realizations](images/growth.png)
 
@@ -57,10 +57,11 @@ dotted line is time in proportion to the work.
 {command("python benchmarks/bench_growth.py")}
 
 Over one graph, only those are asked for their contacts who are susceptible and whose draw could be low enough
-(`lpm.kernels.graph.infected`), so a day costs most while nearly everybody is susceptible and less as more are infected;
-with more contacts, more agents are asked and each has more to ask. Small worlds are mostly overhead. Beyond ten million
-agents the tables and the packed flags outgrow caches, and time grows faster than the work. Over several layers all
-contacts of all agents are looked up, layer by layer. Realizations follow each other on a CPU."""
+(`lpm.kernels.graph.infected`), so these days, on which nearly everybody is susceptible, cost more than those of a whole
+epidemic do in the mean, and less where more are infected; with more contacts, more agents are asked and each has more
+to ask. Small worlds are mostly overhead. Beyond ten million agents the tables and the packed flags outgrow caches, and
+time grows faster than the work. Over several layers all contacts of all agents are looked up, layer by layer.
+Realizations follow each other on a CPU."""
 
 
 def cases(core: Results) -> str:
