@@ -26,6 +26,7 @@ from lpm.calibration import (
     fitting,
     flow,
     hub,
+    observation,
     page,
     picture,
     posterior,
@@ -132,7 +133,7 @@ def _led(
     problem = problems["whole"]
     data = ", ".join(f"{each.name} ({each.likelihood.replace('_', ' ')})" for each in problem.streams)
     say(console, f"{problem.world.title}: {problem.size} unknowns, fitted to {data}", "bold")
-    for line in setup.stocks(problem):
+    for line in observation.stocks(problem.streams):
         say(console, line, "dim")
     unused = setup.idle(chosen)
     if unused:

@@ -332,6 +332,16 @@ def delay_weights(mean: float, deviation: float, tail: float = 1e-4) -> tuple[fl
     return tuple(float(weight) for weight in kept / kept.sum())
 
 
+def stocks(streams: Sequence[Stream]) -> list[str]:
+    """What to know where a count of several days is compared with one of them: an event may have been left a stock."""
+    return [
+        f"{each.name}: a count of several days is compared with the last of them, since `{each.observable.name}` is a "
+        "stock; if it counts events, write over='sum' in its Observable"
+        for each in streams
+        if each.observable.over == "last" and np.max(each.days) > 1
+    ]
+
+
 def operators(stream: Stream, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The delay, (steps, steps), and what belongs to each value, (time, steps): float32, applied in this order."""
     delay = np.zeros((steps, steps), np.float32)

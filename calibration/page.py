@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lpm.calibration import picture, results
+from lpm.calibration import observation, picture, results
 from lpm.calibration.checks import UNLIKELY, Checks
 from lpm.calibration.priors import draw_prior
 from lpm.calibration.recovery import Recovery
@@ -245,7 +245,7 @@ def _assumed(fit: Fit, sample: Sample | None) -> str:
         if sample.method == "surface"
         else "The posterior is that of a normalizing flow, weighed by the likelihood under the same seeds throughout."
     )
-    lines += [*problem.world.notes, *problem.world.cautions]
+    lines += [*observation.stocks(problem.streams), *problem.world.notes, *problem.world.cautions]
     return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>"
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lpm.calibration import observation, parameters, tables
 from lpm.calibration.observation import Stream
@@ -44,16 +43,6 @@ def idle(config: Config) -> list[str]:
     assert config.calibrate is not None
     given = config.document.data["calibrate"]
     return [name for name in given if name in IDLE[config.calibrate.method] and given[name] is not None]
-
-
-def stocks(problem: Problem) -> list[str]:
-    """What to know where a count of several days is compared with one of them: an event may have been left a stock."""
-    return [
-        f"{each.name}: a count of several days is compared with the last of them, since `{each.observable.name}` is a "
-        "stock; if it counts events, write over='sum' in its Observable"
-        for each in problem.streams
-        if each.observable.over == "last" and np.max(each.days) > 1
-    ]
 
 
 def problem_of(config: Config, world: World) -> Problem:

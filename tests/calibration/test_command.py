@@ -16,7 +16,7 @@ import xarray as xr
 from rich.console import Console
 
 from lpm import calibration, cli
-from lpm.calibration import hub, results, setup
+from lpm.calibration import hub, observation, results, setup
 from lpm.calibration.command import _fitted, _write
 from lpm.config import build_world, load
 from lpm.fit_settings import CalibrateSection
@@ -165,10 +165,9 @@ def test_settings_that_a_method_has_no_use_for_are_named() -> None:
 
 @pytest.mark.parametrize(("days", "over", "told"), [(7, "last", 1), (7, "sum", 0), (1, "last", 0)])
 def test_a_stock_compared_with_a_week_is_told(days: int, over: Literal["last", "sum"], told: int) -> None:
-    whole = growth.problem()
-    (stream,) = whole.streams
+    (stream,) = growth.problem().streams
     other = dataclasses.replace(stream, days=days, observable=dataclasses.replace(stream.observable, over=over))
-    assert len(setup.stocks(dataclasses.replace(whole, streams=(other,)))) == told
+    assert len(observation.stocks((other,))) == told
 
 
 def test_a_finished_fit_is_kept_though_its_forecast_cannot_be_written(
